@@ -1,0 +1,346 @@
+"""Configs: constructor arguments recorded, objects written as plain data and made again from it.
+
+A class that inherits `Configurable` needs no `get_config`: its constructor's arguments are
+recorded and read back through its attributes. What may be built from a config is a closed list:
+Carnyx's own public classes and what the user registered or passed by hand. Nothing is imported by
+a path that stands in a file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from carnyx.core.errors import nearest
+
+# Where configs say a class comes from -> the module of ours that has it.
+OWN_MODULES = {
+    "keras": "carnyx",
+    **{
+        f"keras.{name}": f"carnyx.{name}"
+        for name in (
+            "activations constraints initializers layers losses metrics models optimizers "
+            "regularizers random"
+        ).split()
+    },
+    "keras.optimizers.schedules": "carnyx.optimizers.schedules",
+    "keras.src.models.functional": "carnyx.models",
+    "builtins": "builtins",
+}
+
+
+def public(module: str) -> Any:
+    """The public module `carnyx.<module>`, imported when it is needed.
+
+    Core stands below initializers, regularizers and the rest; where it must turn a user's name
+    into one of their objects it asks here, at run time, so that imports keep their one direction.
+    """
+    return importlib.import_module(f"carnyx.{module}")
+
+
+_registered: dict[str, Any] = {}
+_scopes: list[dict[str, Any]] = []
+_counts: dict[str, int] = {}
+
+
+def snake_case(name: str) -> str:
+    """`MaxPooling2D` -> `max_pooling2d`.
+
+    >>> snake_case("BatchNormalization"), snake_case("LSTM"), snake_case("Conv2DTranspose")
+    ('batch_normalization', 'lstm', 'conv2d_transpose')
+    """
+    name = re.sub(r"\W+", "", name)
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def unique_name(base: str) -> str:
+    """`base`, then `base_1`, `base_2`... on later calls."""
+    count = _counts.get(base, 0)
+    _counts[base] = count + 1
+    return f"{base}_{count}" if count else base
+
+
+def clear_session(free_memory: bool = True) -> None:
+    """Starts automatic names anew: the next Dense is called "dense" again."""
+    _counts.clear()
+
+
+class Configurable:
+    """Base of everything that a config can describe: records its constructor's arguments.
+
+    >>> class Scale(Configurable):
+    ...     def __init__(self, factor, name="scale"):
+    ...         self.factor = factor
+    >>> Scale(3).get_config()
+    {'factor': 3, 'name': 'scale'}
+    """
+
+    _recorded: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        instance = super().__new__(cls)
+        object.__setattr__(instance, "_recorded", (args, kwargs))
+        return instance
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain data, from which `from_config` makes a twin."""
+        return {
+            name: serialize(self._config_value(name, value, owner))
+            for name, value, owner in self._arguments()
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """A new object from `get_config`'s result."""
+        try:
+            return cls(**{key: _revive(value) for key, value in config.items()})
+        except TypeError as error:
+            raise TypeError(
+                f"{cls.__name__}.from_config: the constructor refused the config {config}: {error}"
+            ) from error
+
+    def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
+        """What goes into the config: our classes keep each argument, normalised, as an attribute;
+        in a user's class an attribute of that name may mean something else."""
+        if owner.__module__.startswith("carnyx."):
+            return getattr(self, name, recorded)
+        return recorded
+
+    def _arguments(self) -> Iterator[tuple[str, Any, type]]:
+        """(name, recorded value, class that declares it) of every constructor argument."""
+        args, kwargs = self._recorded
+        seen: set[str] = set()
+        for owner in type(self).__mro__:
+            init = vars(owner).get("__init__")
+            if init is None or owner is object:
+                continue
+            parameters = list(inspect.signature(init).parameters.values())[1:]
+            bound = dict(zip((p.name for p in parameters), args, strict=False))
+            args = ()
+            for p in parameters:
+                if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or p.name in seen:
+                    continue
+                seen.add(p.name)
+                default = None if p.default is p.empty else p.default
+                value = bound.get(p.name, kwargs.get(p.name, default))
+                if self._in_config(p.name, value, default, owner):
+                    yield p.name, value, owner
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                return
+
+    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
+        return True
+
+
+def serialize(value: Any) -> Any:
+    """Plain data for a value: objects become {"module", "class_name", "config"} dictionaries."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: serialize(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([serialize(item) for item in value])
+    if isinstance(value, types.FunctionType) or isinstance(value, type):
+        return _serialize_name(value)
+    if hasattr(value, "get_config"):
+        return serialize_object(value)
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        array = np.asarray(value)
+        config = {"value": array.tolist(), "dtype": array.dtype.name}
+        return {"class_name": "__numpy__", "config": config}
+    if callable(value):  # a jitted function of ours, say
+        return getattr(value, "__name__", repr(value))
+    raise TypeError(f"Cannot write {type(value).__name__} into a config: {value!r}")
+
+
+def _serialize_name(value: Any) -> Any:
+    registered = _registered_name(value)
+    if registered is None and value.__module__.startswith("carnyx."):
+        return value.__name__
+    return {
+        "module": "builtins" if registered is None else None,
+        "class_name": "function",
+        "config": value.__name__,
+        "registered_name": registered or value.__name__,
+    }
+
+
+def serialize_object(value: Any) -> dict[str, Any]:
+    """The dictionary of an object with `get_config`, in Keras's schema."""
+    cls = type(value)
+    registered = _registered_name(cls)
+    module = None if registered else public_module(cls)
+    return {
+        "module": module,
+        "class_name": cls.__name__,
+        "config": value.get_config(),
+        "registered_name": registered or (None if module else cls.__name__),
+    }
+
+
+def public_module(cls: type) -> str | None:
+    """Where Keras's files say one of our public classes is: "keras.layers" for Dense."""
+    parts = cls.__module__.split(".")
+    if parts[0] != "carnyx":
+        return None
+    for keras_name, own in OWN_MODULES.items():
+        if own.startswith("carnyx.") and own.split(".")[1] == parts[1]:
+            return keras_name
+    return "keras.layers" if cls.__name__ == "InputLayer" else "keras"
+
+
+def register_keras_serializable(
+    package: str = "Custom", name: str | None = None
+) -> Callable[[Any], Any]:
+    """Decorator that lets files build a class or function under "package>name".
+
+    >>> @register_keras_serializable("tests")
+    ... def twice(x):
+    ...     return 2 * x
+    >>> get_registered_object("tests>twice") is twice
+    True
+    """
+
+    def decorate(target: Any) -> Any:
+        if inspect.isclass(target) and not hasattr(target, "get_config"):
+            raise ValueError(
+                f"register_keras_serializable: class {target.__name__} has no get_config(). "
+                "Inherit from a Carnyx class, or define get_config and from_config."
+            )
+        _registered[f"{package}>{name or target.__name__}"] = target
+        return target
+
+    return decorate
+
+
+def get_registered_object(
+    name: str, custom_objects: Mapping[str, Any] | None = None, module_objects: Any = None
+) -> Any:
+    """The class or function registered under `name`, or None."""
+    for table in (custom_objects or {}, *reversed(_scopes), _registered, module_objects or {}):
+        if name in table:
+            return table[name]
+    return None
+
+
+def get_registered_name(obj: Any) -> str:
+    """The name that `obj` is registered under, or its own name."""
+    return _registered_name(obj) or obj.__name__
+
+
+def _registered_name(obj: Any) -> str | None:
+    return next((key for key, value in _registered.items() if value is obj), None)
+
+
+class CustomObjectScope:
+    """Inside `with CustomObjectScope({"name": cls}):` configs may name these objects."""
+
+    def __init__(self, custom_objects: Mapping[str, Any]) -> None:
+        self.custom_objects = dict(custom_objects)
+
+    def __enter__(self) -> CustomObjectScope:
+        _scopes.append(self.custom_objects)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _scopes.remove(self.custom_objects)
+
+
+def get_custom_objects() -> dict[str, Any]:
+    """The table of registered objects; what is put in may be built from configs."""
+    return _registered
+
+
+def deserialize(
+    config: Any, custom_objects: Mapping[str, Any] | None = None, **_: Any
+) -> Any:
+    """The object, function or plain value that `serialize` described.
+
+    Raises ValueError for a class that is neither ours nor registered nor in `custom_objects`.
+    """
+    with CustomObjectScope(custom_objects or {}):
+        return _revive(config, required=True)
+
+
+def _revive(value: Any, required: bool = False) -> Any:
+    if isinstance(value, list):
+        return [_revive(item) for item in value]
+    if not (isinstance(value, dict) and "class_name" in value and "config" in value):
+        return value
+    name, config = value["class_name"], value["config"]
+    if name == "__numpy__":
+        return np.array(config["value"], dtype=config["dtype"])
+    if name == "__tuple__":
+        return tuple(_revive(item) for item in config["value"])
+    registered = value.get("registered_name")
+    target = get_registered_object(registered or name) or get_registered_object(name)
+    if name == "function":
+        target = target or get_registered_object(config)
+    if target is None:
+        target = _own_class(value.get("module"), name)
+    if name == "function":
+        return target
+    instance = target.from_config(config)
+    if value.get("build_config") and hasattr(instance, "build_from_config"):
+        instance.build_from_config(value["build_config"])
+    return instance
+
+
+def _own_class(module: str | None, name: str) -> Any:
+    if module in OWN_MODULES and module != "builtins":
+        home = importlib.import_module(OWN_MODULES[module])
+        public = getattr(home, "__all__", [])
+        if name in public:
+            return getattr(home, name)
+        hint = nearest(name, public)
+    else:
+        hint = ""
+    raise ValueError(
+        f"Cannot build {name!r} (module {module!r}): it is neither a class of Carnyx nor "
+        f"registered.{hint} Register it with @carnyx.saving.register_keras_serializable(), or pass "
+        f"custom_objects={{{name!r}: ...}}."
+    )
+
+
+def resolve(identifier: Any, table: Mapping[str, Any], kind: str, base: Any = None) -> Any:
+    """The object that a user means by a name, a config, a class, a callable or None.
+
+    `table` maps names to classes or functions; classes are instantiated without arguments. An
+    unknown name raises ValueError with the nearest known ones.
+    """
+    if identifier is None:
+        return None
+    if isinstance(identifier, str):
+        found = get_registered_object(identifier)
+        if found is None:
+            found = table.get(identifier)
+        if found is None:
+            raise ValueError(
+                f"Unknown {kind}: {identifier!r}.{nearest(identifier, table)} "
+                f"Pass one of the built-in names, an object, or a callable."
+            )
+        return found() if isinstance(found, type) else found
+    if isinstance(identifier, dict):
+        if "class_name" not in identifier:
+            raise ValueError(f"A {kind} given as a dict is a config. Received: {identifier}")
+        known = dict(table)
+        name, inner = identifier["class_name"], identifier.get("config", {})
+        if "module" not in identifier and name in known:  # the short form of older files
+            return known[name].from_config(inner)
+        return deserialize(identifier)
+    if isinstance(identifier, type):
+        return identifier()
+    if callable(identifier) or (base is not None and isinstance(identifier, base)):
+        return identifier
+    raise TypeError(
+        f"Cannot interpret {identifier!r} as a {kind}: pass a name, an object, a callable or None."
+    )

@@ -1,0 +1,51 @@
+"""Errors: what is added to an exception on its way out of a layer, and nearest-name hints."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
+    """" Did you mean 'x'?" with the nearest known names, or an empty string.
+
+    >>> nearest("adm", ["adam", "sgd"])
+    " Did you mean 'adam'?"
+    """
+    known = [k for k in known if isinstance(k, str)]
+    folded = {k.lower(): k for k in reversed(known)}
+    found = difflib.get_close_matches(str(name).lower(), folded, n=count, cutoff=0.5)
+    if not found:
+        return ""
+    return " Did you mean " + " or ".join(repr(folded[f]) for f in found) + "?"
+
+
+def describe(value: Any) -> str:
+    """A short text for a value in an error: type and shape rather than numbers.
+
+    >>> import numpy as np
+    >>> describe({"a": np.zeros((2, 3), "float32")})
+    "{'a': float32 array of shape (2, 3)}"
+    """
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype} array of shape {tuple(value.shape)}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k!r}: {describe(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)) and len(value) <= 8:
+        left, right = "[]" if isinstance(value, list) else "()"
+        return left + ", ".join(describe(v) for v in value) + right
+    text = repr(value)
+    return text if len(text) <= 80 else f"{type(value).__name__} {text[:60]}..."
+
+
+def locate(error: Exception, path: str, kind: str, inputs: Any) -> None:
+    """Adds the layer's path and what it received to an error's message, once."""
+    if getattr(error, "_carnyx_located", False) or not isinstance(error, (ValueError, TypeError)):
+        return
+    if len(error.args) != 1 or not isinstance(error.args[0], str):
+        return
+    error.args = (
+        f"{error.args[0]}\n  in layer '{path}' ({kind}), which received: {describe(inputs)}",
+    )
+    error._carnyx_located = True  # type: ignore[attr-defined]

@@ -1,0 +1,32 @@
+"""The XLA engine, the default: a Program is one compiled XLA executable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from carnyx.engines.base import Engine
+from carnyx.program.trace import Program
+
+
+class XLAEngine(Engine):
+    """Compiles through JAX for its default device."""
+
+    name = "xla"
+
+    def put(self, array: Any) -> jax.Array:
+        return array if isinstance(array, jax.Array) else jax.device_put(array)
+
+    def get(self, native: Any) -> np.ndarray:
+        return np.asarray(native)
+
+    def compile(self, program: Program) -> Callable[[Sequence[Any]], list[Any]]:
+        def run(*values: Any) -> list[Any]:
+            return program(*values)
+
+        run.__name__ = program.name.replace(".", "_")
+        compiled = jax.jit(run)
+        return lambda values: compiled(*values)

@@ -1,0 +1,281 @@
+"""Loss: sample weights, masks and reduction, written once for all losses.
+
+The unreduced formulas are in `regression.py`, `probabilistic.py` and `margin.py`; which targets
+they take, and the errors for others, in `targets.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from carnyx.core import dtypes
+from carnyx.core.config import (
+    Configurable,
+    deserialize,
+    get_registered_object,
+    public,
+    serialize,
+    snake_case,
+    unique_name,
+)
+from carnyx.core.state import get_mask
+from carnyx.losses import targets as target_rules
+
+REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
+
+
+def as_tensors(structure: Any, dtype: str | None) -> Any:
+    """Arrays for arrays, numbers, nested lists of numbers, and structures of these."""
+
+    def convert(x: Any) -> Any:
+        return jnp.asarray(x, dtype=dtype)
+
+    if isinstance(structure, (list, tuple)) and not any(map(np.ndim, jax.tree.leaves(structure))):
+        return convert(structure)
+    return jax.tree.map(convert, structure)
+
+
+def as_floats(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Both as float arrays of y_pred's type (`floatx` for integers)."""
+    y_pred = jnp.asarray(y_pred)
+    if not jnp.issubdtype(y_pred.dtype, jnp.floating):
+        y_pred = y_pred.astype(dtypes.floatx())
+    return jnp.asarray(y_true).astype(y_pred.dtype), y_pred
+
+
+def divide_no_nan(a: Any, b: Any) -> Any:
+    """a / b, and 0 where b = 0, with a finite gradient there too."""
+    return jnp.where(b == 0, 0.0, a / jnp.where(b == 0, 1.0, b))
+
+
+def same_rank(a: Any, b: Any) -> tuple[Any, Any]:
+    """Both of one rank, if their ranks differ by one and the longer one's last axis has size 1.
+
+    The longer one loses that axis; only a vector [B] gains it instead, to become [B, 1].
+
+    >>> [x.shape for x in same_rank(jnp.ones((4,)), jnp.ones((4, 1)))]
+    [(4, 1), (4, 1)]
+    """
+    if a.ndim == b.ndim + 1 and a.shape[-1] == 1:
+        return (a, b[..., None]) if b.ndim == 1 else (a[..., 0], b)
+    if b.ndim == a.ndim + 1 and b.shape[-1] == 1:
+        return (a[..., None], b) if a.ndim == 1 else (a, b[..., 0])
+    return a, b
+
+
+def align_weights(weights: Any, shape: tuple[int, ...]) -> Any:
+    """Weights that broadcast against `shape`: those of the first axes get axes of size 1 behind.
+
+    [B] against [B, T] is one weight per sample, also where B = T. (Keras fails for B != T, and
+    for B = T weighs the steps.)
+    """
+    if 0 < weights.ndim < len(shape) and weights.shape == shape[: weights.ndim]:
+        weights = weights.reshape(weights.shape + (1,) * (len(shape) - weights.ndim))
+    try:
+        fits = np.broadcast_shapes(weights.shape, shape) == tuple(shape)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"sample_weight of shape {tuple(weights.shape)} does not fit values of shape "
+            f"{tuple(shape)}. Give one weight per sample, shape {tuple(shape[:1])}, or one per "
+            f"value, shape {tuple(shape)}."
+        )
+    return weights
+
+
+def merge_mask(sample_weight: Any, mask: Any, dtype: str, mean: bool) -> Any:
+    """Sample weights with a mask's zeros in them; None without either.
+
+    With `mean` the values that count weigh (all / those that count), so that a mean over all
+    is the mean of those that count.
+    """
+    if mask is None:
+        return sample_weight
+    weight = jnp.asarray(mask, dtype)
+    if mean:
+        count = jnp.sum(weight, dtype="float32")
+        weight = weight * (weight.size / jnp.maximum(count, 1.0)).astype(dtype)
+    if sample_weight is None:
+        return weight
+    weight, sample_weight = same_rank(weight, jnp.asarray(sample_weight, dtype))
+    if sample_weight.ndim < weight.ndim:
+        sample_weight = align_weights(sample_weight, weight.shape)
+    elif weight.ndim < sample_weight.ndim:
+        weight = align_weights(weight, sample_weight.shape)
+    return sample_weight * weight
+
+
+def reduce_weighted(
+    values: Any, sample_weight: Any, mask: Any, reduction: str | None, dtype: str
+) -> Any:
+    """The loss for unreduced values, weights and mask under a reduction of `REDUCTIONS`."""
+    values = jnp.asarray(values, dtype)
+    mean = reduction in ("sum_over_batch_size", "mean")
+    weights = merge_mask(sample_weight, mask, dtype, mean)
+    if weights is not None:
+        values, weights = same_rank(values, jnp.asarray(weights, dtype))
+        values = values * (align_weights(weights, values.shape) if values.ndim else weights)
+    if reduction in (None, "none") or values.ndim == 0:
+        return values
+    wide = jnp.promote_types(dtype, "float32")  # 70,000 float16 ones sum to infinity
+    total = jnp.sum(values, dtype=wide)
+    if mean or (reduction == "mean_with_sample_weight" and weights is None):
+        total = total / max(values.size, 1)
+    elif reduction == "mean_with_sample_weight":
+        total = divide_no_nan(total, jnp.sum(weights, dtype=wide))
+    return total.astype(dtype)
+
+
+class Loss(Configurable):
+    """Base of losses: `call` gives unreduced values, `__call__` weighs, masks and reduces them.
+
+    Args:
+        name: the loss's name; None makes one from the class.
+        reduction: "sum_over_batch_size" or "mean" (weighted sum / number of values), "sum",
+            "mean_with_sample_weight" (weighted sum / sum of weights), "none" or None.
+        dtype: float type (or policy) to compute in; None is `floatx`.
+
+    Raises ValueError for an unknown reduction.
+
+    >>> class Cubic(Loss):
+    ...     def call(self, y_true, y_pred):
+    ...         return jnp.mean(jnp.abs(y_pred - y_true) ** 3, axis=-1)
+    >>> float(Cubic()([[0.0], [0.0]], [[1.0], [2.0]], sample_weight=[1.0, 0.5]))
+    2.5
+    """
+
+    # What targets the loss takes: a kind of `targets.EXPECTED`, or None for anything.
+    targets: str | None = None
+
+    def __init__(
+        self,
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        self.name = name or unique_name(snake_case(type(self).__name__))
+        if reduction not in REDUCTIONS:
+            raise ValueError(
+                f"Loss '{self.name}': unknown reduction {reduction!r}. "
+                f"Expected one of {REDUCTIONS}."
+            )
+        self.reduction = reduction
+        self._dtype = dtypes.get_policy(dtype or dtypes.floatx()).compute_dtype
+
+    @property
+    def dtype(self) -> str:
+        return self._dtype
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Unreduced values, [B, ...] -> [B, ...]; what a subclass defines."""
+        raise NotImplementedError(
+            f"{type(self).__name__} defines no call(y_true, y_pred), which returns the unreduced "
+            "loss values."
+        )
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        mask = None if isinstance(y_pred, (list, tuple, dict)) else get_mask(y_pred)
+        y_pred = as_tensors(y_pred, self.dtype)
+        # Labels stay integers: bfloat16 has no 257.
+        y_true = as_tensors(y_true, None if self.targets == "labels" else self.dtype)
+        values = self.call(y_true, y_pred)
+        own = get_mask(values)
+        if own is not None:
+            mask = own if mask is None else mask & own
+        return reduce_weighted(values, sample_weight, mask, self.reduction, self.dtype)
+
+    def check(
+        self,
+        y_true: Any,
+        output_shape: tuple[int | None, ...],
+        where: str,
+        output_name: str | None = None,
+    ) -> None:
+        """Raises ValueError if targets do not fit the loss and an output of this shape.
+
+        Args:
+            y_true: the targets, an array-like on the host, shape [N, ...].
+            output_shape: the output's shape; None where a size is not known, as for the batch.
+            where: what the user called, for the message ("fit()").
+            output_name: the output's name, for models with several.
+        """
+        if self.targets is None or not output_shape:
+            return
+        facts = target_rules.Targets(
+            np.asarray(y_true),
+            tuple(output_shape),
+            getattr(self, "axis", -1),
+            getattr(self, "ignore_class", None),
+        )
+        target_rules.check(self.targets, facts, self.name, where, output_name)
+
+    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
+        return name != "dtype" or value is not None  # as Keras writes it
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}>"
+
+
+class FunctionConfig(Configurable):
+    """Config of an object made of a function `fn` and keyword arguments for it."""
+
+    fn: Any
+    _fn_kwargs: dict[str, Any]
+    _home = "losses"  # the module whose functions a config may name
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if "fn" in config:
+            config.update(serialize(self._fn_kwargs))
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        if "fn" in config:
+            config = {**config, "fn": cls._function(config["fn"])}
+        return super().from_config(config)
+
+    @classmethod
+    def _function(cls, fn: Any) -> Any:
+        if not isinstance(fn, (str, dict)):
+            return fn
+        name = fn if isinstance(fn, str) else fn.get("config")
+        registered = fn if isinstance(fn, str) else fn.get("registered_name")
+        known = public(cls._home).FUNCTIONS
+        if not get_registered_object(registered) and isinstance(name, str) and name in known:
+            return known[name]
+        return deserialize(fn) if isinstance(fn, dict) else public(cls._home).get(fn)
+
+
+class LossFunctionWrapper(FunctionConfig, Loss):
+    """A loss made of a function `fn(y_true, y_pred, **kwargs)` of unreduced values.
+
+    >>> float(LossFunctionWrapper(lambda t, p: abs(t - p), reduction="sum")([1.0, 2.0], [0.0, 5.0]))
+    4.0
+    """
+
+    def __init__(
+        self,
+        fn: Any,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.fn = fn
+        self.targets = getattr(fn, "targets", None)
+        self._fn_kwargs = kwargs
+        for key, value in kwargs.items():
+            if not hasattr(self, key):
+                setattr(self, key, value)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        if not isinstance(y_pred, (list, tuple, dict)) and self.targets != "labels":
+            y_true, y_pred = same_rank(y_true, y_pred)
+        return self.fn(y_true, y_pred, **self._fn_kwargs)

@@ -1,0 +1,444 @@
+"""Losses of probabilities: unreduced formulas first, then their classes.
+
+y is y_true and p is y_pred in the formulas. With `from_logits` y_pred holds logits x, and
+p = softmax(x) or sigmoid(x); otherwise probabilities, which are kept in [epsilon, 1 - epsilon].
+Weights, masks and reduction are in `base.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from carnyx.core import dtypes
+from carnyx.core.state import set_mask
+from carnyx.losses.base import LossFunctionWrapper, as_floats
+from carnyx.losses.targets import expects
+
+
+def _clip(p: Any) -> Any:
+    return jnp.clip(p, dtypes.epsilon(), 1.0 - dtypes.epsilon())
+
+
+def _normalise(p: Any, axis: int) -> Any:
+    return _clip(p / jnp.sum(p, axis=axis, keepdims=True))
+
+
+def _log_normaliser(x: Any, axis: int) -> Any:
+    """(x - max x, log sum exp of that), both [.., C or 1, ..]: exp(89) is infinite in float32."""
+    x = x - jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
+    return x, jnp.log(jnp.sum(jnp.exp(x), axis=axis, keepdims=True))
+
+
+def _check_axis(name: str, axis: Any) -> None:
+    if isinstance(axis, bool) or not isinstance(axis, int):
+        raise ValueError(f"{name}: axis must be an int. Received: axis={axis!r}")
+
+
+def _same_shape(name: str, y_true: Any, y_pred: Any) -> None:
+    if y_true.shape != y_pred.shape:
+        raise ValueError(
+            f"{name}: y_true of shape {y_true.shape} and y_pred of shape {y_pred.shape} must have "
+            "the same shape. For integer labels use sparse_categorical_crossentropy."
+        )
+
+
+def _smooth(y_true: Any, label_smoothing: float, classes: int) -> Any:
+    """Labels mixed with the uniform distribution (Szegedy et al. 2016, section 7)."""
+    if not label_smoothing:
+        return y_true
+    return y_true * (1.0 - label_smoothing) + label_smoothing / classes
+
+
+@expects("same")
+def kl_divergence(y_true: Any, y_pred: Any) -> Any:
+    """sum(y log(y / p)), [B, ..., C] -> [B, ...]; y and p are kept in [epsilon, 1].
+
+    Paper: Kullback and Leibler 1951.
+
+    >>> [round(x, 4) for x in kl_divergence([[0.5, 0.5]], [[0.25, 0.75]]).tolist()]
+    [0.1438]
+    """
+    y_true, y_pred = (jnp.clip(x, dtypes.epsilon(), 1.0) for x in as_floats(y_true, y_pred))
+    return jnp.sum(y_true * jnp.log(y_true / y_pred), axis=-1)
+
+
+@expects("same")
+def poisson(y_true: Any, y_pred: Any) -> Any:
+    """mean(f - y log(f + epsilon)), f a rate above 0, [B, ..., D] -> [B, ...].
+
+    >>> poisson([[0.0, 0.0]], [[1.0, 2.0]]).tolist()
+    [1.5]
+    """
+    y_true, y_pred = as_floats(y_true, y_pred)
+    return jnp.mean(y_pred - y_true * jnp.log(y_pred + dtypes.epsilon()), axis=-1)
+
+
+def _binary_values(y_true: Any, y_pred: Any, from_logits: bool) -> Any:
+    _same_shape("binary_crossentropy", y_true, y_pred)
+    if from_logits:
+        # -log(1 - sigmoid(90)) is infinite in float32; this form is 90.
+        stable = jnp.log1p(jnp.exp(-jnp.abs(y_pred)))
+        return jnp.maximum(y_pred, 0.0) - y_true * y_pred + stable
+    p = _clip(y_pred)
+    return -(y_true * jnp.log(p) + (1.0 - y_true) * jnp.log(1.0 - p))
+
+
+@expects("binary")
+def binary_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Any:
+    """mean(-y log(p) - (1 - y) log(1 - p)) over `axis`, [B, ..., D] -> [B, ...].
+
+    Args:
+        y_true: in [0, 1]; `label_smoothing` in [0, 1] moves them towards 1/2.
+        y_pred: probabilities, or logits with `from_logits`.
+
+    >>> [round(x, 4) for x in binary_crossentropy([[1.0]], [[0.5]]).tolist()]
+    [0.6931]
+    """
+    y_true, y_pred = as_floats(y_true, y_pred)
+    y_true = _smooth(y_true, label_smoothing, 2)
+    return jnp.mean(_binary_values(y_true, y_pred, from_logits), axis=axis)
+
+
+@expects("binary")
+def binary_focal_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    apply_class_balancing: bool = False,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Any:
+    """mean((1 - q)^gamma b) over `axis`: b the binary cross-entropy, q = y p + (1 - y)(1 - p).
+
+    Shapes: [B, ..., D] -> [B, ...].
+
+    Args:
+        apply_class_balancing: weighs class 1 by `alpha` and class 0 by 1 - `alpha`.
+        alpha: in [0, 1].
+        gamma: how far easy examples count less, at least 0.
+
+    Paper: Lin et al. 2017, "Focal Loss for Dense Object Detection", equation 4.
+
+    >>> [round(x, 4) for x in binary_focal_crossentropy([[1.0]], [[0.5]]).tolist()]
+    [0.1733]
+    """
+    y_true, y_pred = as_floats(y_true, y_pred)
+    y_true = _smooth(y_true, label_smoothing, 2)
+    if from_logits:
+        y_pred = jax.nn.sigmoid(y_pred)
+    values = _binary_values(y_true, y_pred, from_logits=False)
+    right = y_true * y_pred + (1.0 - y_true) * (1.0 - y_pred)
+    values = (1.0 - right) ** gamma * values
+    if apply_class_balancing:
+        values = values * (y_true * alpha + (1.0 - y_true) * (1.0 - alpha))
+    return jnp.mean(values, axis=axis)
+
+
+@expects("one_hot")
+def categorical_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Any:
+    """-sum(y log(p)) over `axis`, [B, ..., C] -> [B, ...]; p is divided by its sum first.
+
+    Args:
+        y_true: one-hot rows or probabilities; `label_smoothing` in [0, 1] moves them towards 1/C.
+        y_pred: probabilities, or logits with `from_logits`.
+        axis: the axis of the classes.
+
+    Raises ValueError for shapes that differ.
+
+    >>> categorical_crossentropy([[0.0, 1.0]], [[3.0, 3.0]], from_logits=True).round(4).tolist()
+    [0.6930999755859375]
+    """
+    _check_axis("categorical_crossentropy", axis)
+    y_true, y_pred = as_floats(y_true, y_pred)
+    _same_shape("categorical_crossentropy", y_true, y_pred)
+    y_true = _smooth(y_true, label_smoothing, y_true.shape[-1])
+    if from_logits:
+        x, normaliser = _log_normaliser(y_pred, axis)
+        return -jnp.sum(y_true * (x - normaliser), axis=axis)
+    return -jnp.sum(y_true * jnp.log(_normalise(y_pred, axis)), axis=axis)
+
+
+@expects("one_hot")
+def categorical_focal_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Any:
+    """-sum(alpha (1 - p)^gamma y log(p)) over `axis`, [B, ..., C] -> [B, ...].
+
+    Args:
+        alpha: a weight, or one per class.
+        gamma: how far easy examples count less, at least 0.
+
+    Paper: Lin et al. 2017, "Focal Loss for Dense Object Detection", equation 5.
+
+    >>> v = categorical_focal_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])
+    >>> [round(x, 4) for x in v.tolist()]
+    [0.0433]
+    """
+    _check_axis("categorical_focal_crossentropy", axis)
+    y_true, y_pred = as_floats(y_true, y_pred)
+    _same_shape("categorical_focal_crossentropy", y_true, y_pred)
+    y_true = _smooth(y_true, label_smoothing, y_true.shape[-1])
+    if from_logits:
+        y_pred = jax.nn.softmax(y_pred, axis=axis)
+    p = _normalise(y_pred, axis)
+    weight = (1.0 - p) ** gamma * jnp.asarray(alpha, p.dtype)
+    return -jnp.sum(weight * y_true * jnp.log(p), axis=axis)
+
+
+@expects("labels")
+def sparse_categorical_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    ignore_class: int | None = None,
+    axis: int = -1,
+) -> Any:
+    """-log(p[y]), labels [B, ...] and predictions [B, ..., C] -> [B, ...].
+
+    Args:
+        y_true: integers in [0, C), with or without an axis of size 1 for the classes.
+        y_pred: probabilities, or logits with `from_logits`.
+        ignore_class: a label whose places count nothing (and are masked).
+        axis: the axis of the classes.
+
+    Raises ValueError for shapes that do not match.
+
+    >>> [round(x, 4) for x in sparse_categorical_crossentropy([1], [[0.5, 0.5]]).tolist()]
+    [0.6931]
+    """
+    _check_axis("sparse_categorical_crossentropy", axis)
+    _, y_pred = as_floats(0, y_pred)
+    labels = jnp.asarray(y_true).astype("int32")
+    if labels.ndim == y_pred.ndim and labels.shape[axis] == 1:
+        labels = jnp.squeeze(labels, axis)
+    expected = tuple(n for i, n in enumerate(y_pred.shape) if i != axis % y_pred.ndim)
+    if labels.shape != expected:
+        raise ValueError(
+            f"sparse_categorical_crossentropy: y_pred of shape {y_pred.shape} wants labels of "
+            f"shape {expected}. Received: y_true of shape {labels.shape}. For one-hot targets use "
+            "categorical_crossentropy."
+        )
+    valid = None if ignore_class is None else labels != ignore_class
+    if valid is not None:
+        labels = jnp.where(valid, labels, 0)
+        # An ignored place may hold anything: 0 * nan would reach the sum.
+        y_pred = jnp.where(jnp.expand_dims(valid, axis), y_pred, 1.0)
+    values = _sparse_values(labels, y_pred, from_logits, axis)
+    if valid is not None:
+        values = jnp.where(valid, values, 0.0)
+        set_mask(values, valid)
+    return values
+
+
+def _sparse_values(labels: Any, y_pred: Any, from_logits: bool, axis: int) -> Any:
+    """-log(p[label]), and 0 for labels outside [0, C)."""
+    axis = axis % y_pred.ndim
+    classes = jax.lax.broadcasted_iota(labels.dtype, y_pred.shape, axis)
+    chosen = classes == jnp.expand_dims(labels, axis)
+    if from_logits:
+        x, normaliser = _log_normaliser(y_pred, axis)
+        return -jnp.sum(jnp.where(chosen, x - normaliser, 0.0), axis=axis)
+    # Only the label's own logarithm is needed: C times fewer than over all the classes.
+    picked = jnp.sum(jnp.where(chosen, y_pred, 0.0), axis=axis) / jnp.sum(y_pred, axis=axis)
+    known = (labels >= 0) & (labels < y_pred.shape[axis])
+    return jnp.where(known, -jnp.log(_clip(picked)), 0.0)
+
+
+class KLDivergence(LossFunctionWrapper):
+    """The Kullback-Leibler divergence, see `kl_divergence`.
+
+    >>> float(KLDivergence()([[0.5, 0.5]], [[0.5, 0.5]]))
+    0.0
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "kl_divergence",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(kl_divergence, reduction, name, dtype)
+
+
+class Poisson(LossFunctionWrapper):
+    """The negative log-likelihood of counts without its constant, see `poisson`.
+
+    >>> float(Poisson()([[0.0, 0.0]], [[1.0, 2.0]]))
+    1.5
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "poisson",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(poisson, reduction, name, dtype)
+
+
+class BinaryCrossentropy(LossFunctionWrapper):
+    """The cross-entropy of yes-or-no targets, see `binary_crossentropy`.
+
+    >>> round(float(BinaryCrossentropy(from_logits=True)([[1.0]], [[0.0]])), 4)
+    0.6931
+    """
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "binary_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            binary_crossentropy,
+            reduction,
+            name,
+            dtype,
+            from_logits=from_logits,
+            label_smoothing=label_smoothing,
+            axis=axis,
+        )
+
+
+class BinaryFocalCrossentropy(LossFunctionWrapper):
+    """The focal loss of yes-or-no targets, see `binary_focal_crossentropy`.
+
+    >>> round(float(BinaryFocalCrossentropy()([[1.0]], [[0.5]])), 4)
+    0.1733
+    """
+
+    def __init__(
+        self,
+        apply_class_balancing: bool = False,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "binary_focal_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            binary_focal_crossentropy,
+            reduction,
+            name,
+            dtype,
+            apply_class_balancing=apply_class_balancing,
+            alpha=alpha,
+            gamma=gamma,
+            from_logits=from_logits,
+            label_smoothing=label_smoothing,
+            axis=axis,
+        )
+
+
+class CategoricalCrossentropy(LossFunctionWrapper):
+    """The cross-entropy of one-hot targets, see `categorical_crossentropy`.
+
+    >>> round(float(CategoricalCrossentropy()([[0.0, 1.0]], [[0.5, 0.5]])), 4)
+    0.6931
+    """
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            categorical_crossentropy,
+            reduction,
+            name,
+            dtype,
+            from_logits=from_logits,
+            label_smoothing=label_smoothing,
+            axis=axis,
+        )
+
+
+class CategoricalFocalCrossentropy(LossFunctionWrapper):
+    """The focal loss of one-hot targets, see `categorical_focal_crossentropy`.
+
+    >>> round(float(CategoricalFocalCrossentropy()([[0.0, 1.0]], [[0.5, 0.5]])), 4)
+    0.0433
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_focal_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            categorical_focal_crossentropy,
+            reduction,
+            name,
+            dtype,
+            alpha=alpha,
+            gamma=gamma,
+            from_logits=from_logits,
+            label_smoothing=label_smoothing,
+            axis=axis,
+        )
+
+
+class SparseCategoricalCrossentropy(LossFunctionWrapper):
+    """The cross-entropy of integer labels, see `sparse_categorical_crossentropy`.
+
+    >>> round(float(SparseCategoricalCrossentropy()([1, 0], [[0.5, 0.5], [0.5, 0.5]])), 4)
+    0.6931
+    """
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        axis: int = -1,
+        name: str | None = "sparse_categorical_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            sparse_categorical_crossentropy,
+            reduction,
+            name,
+            dtype,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+        )

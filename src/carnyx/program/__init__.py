@@ -1,0 +1,1 @@
+"""Programs: what a model's step becomes when it is traced. Engines run them, others read them."""

@@ -1,0 +1,125 @@
+"""The loop: batches through compiled steps, many steps in one call.
+
+One call runs as many steps as take about 75 ms (measured, not assumed), so that the cost of a call
+is not noticed and the progress bar still moves; every step's own logs come back with it. When a
+callback must see the weights between two steps, a call is one step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from carnyx.data.batches import Segment
+from carnyx.engines import get_engine
+from carnyx.program.loop import repeat
+from carnyx.train.step import Signature, Step, trace_step
+
+CAPACITY = 1024  # the most steps in one call
+SECONDS_PER_CALL = 0.075
+
+
+class Executor:
+    """Runs a model's steps on an engine; keeps the compiled ones."""
+
+    def __init__(self, model: Any, engine: str | None) -> None:
+        self.model, self.engine = model, get_engine(engine)
+        self.steps: dict[Signature, Step] = {}
+        self.calls: dict[Any, Callable[..., Any]] = {}
+        self.pace: dict[Any, float] = {}  # seconds that one step takes
+        self._placed: dict[int, tuple[Any, Any]] = {}  # id of a host array -> (it, on the device)
+
+    def step(self, mode: str, data: Any, batch_size: int) -> tuple[Signature, Step]:
+        """The traced step for such data; traced when a signature is new."""
+        frozen = tuple(id(v) for v in self.model.variables if not v.trainable)
+        signature = Signature.of(mode, data, batch_size, frozen)
+        if signature not in self.steps:
+            self.steps[signature] = trace_step(self.model, signature)
+        return signature, self.steps[signature]
+
+    def run(
+        self,
+        mode: str,
+        segment: Segment,
+        on_logs: Callable[[dict[str, float]], bool],
+        one_by_one: bool,
+        fixed: int | None = None,
+    ) -> bool:
+        """Runs a segment's steps; `on_logs` takes each step's logs and says whether to go on."""
+        signature, step = self.step(mode, segment.data, segment.batch_size)
+        arrays = [self.place(a) for a in jax.tree.leaves(segment.data)]
+        rows = tuple(np.shape(a)[0] for a in jax.tree.leaves(segment.data))
+        key = (signature, rows, len(segment.order))
+        if key not in self.calls:
+            program = repeat(step.program, CAPACITY, rows[0], len(segment.order))
+            self.calls[key] = self.engine.compile(program)
+        call, order = self.calls[key], self.engine.put(segment.order)
+        start = 0
+        while start < segment.steps:
+            count = self._count(key, fixed, one_by_one, segment.steps - start)
+            began = time.perf_counter()
+            inputs = [*self._state(step), *arrays, order, np.int32(start), np.int32(count)]
+            outputs = call(inputs)
+            self._keep(step, outputs)
+            logs = [self.engine.get(out) for out in outputs[len(step.variables) :]]
+            self._measure(key, (time.perf_counter() - began) / count)
+            start += count
+            for i in range(count):
+                values = {n: _plain(v[i]) for n, v in zip(step.logs, logs, strict=True)}
+                if not on_logs(values) and (one_by_one or i == count - 1):
+                    return False
+        return True
+
+    def predict(self, batch: Any) -> list[Any]:
+        """The outputs for one batch of arrays, as NumPy arrays; see `output_tree`."""
+        leaves = jax.tree.leaves(batch)
+        signature, step = self.step("predict", batch, len(leaves[0]))
+        call = self.calls.get(signature)
+        if call is None:
+            call = self.calls[signature] = self.engine.compile(step.program)
+        outputs = call([*self._state(step), *map(self.engine.put, leaves)])
+        return jax.tree.unflatten(step.output_tree, [self.engine.get(out) for out in outputs])
+
+    def _state(self, step: Step) -> list[Any]:
+        return [self.engine.put(v._value) for v in step.variables]
+
+    def _keep(self, step: Step, outputs: Any) -> None:
+        for variable, value in zip(step.variables, outputs, strict=False):
+            variable._value = value
+
+    def _count(self, key: Any, fixed: int | None, one_by_one: bool, left: int) -> int:
+        if one_by_one:
+            return 1
+        if fixed is not None:
+            return min(fixed, left, CAPACITY)
+        pace = self.pace.get(key)
+        wanted = 1 if pace is None else max(1, int(SECONDS_PER_CALL / pace))
+        return min(wanted, left, CAPACITY)
+
+    def _measure(self, key: Any, seconds: float) -> None:
+        """The first call of all compiles: it is not a measure of the pace."""
+        if key in self.pace:
+            self.pace[key] = 0.5 * (self.pace[key] + min(seconds, 4 * self.pace[key]))
+        elif (key, "warm") in self.calls:
+            self.pace[key] = seconds
+        else:
+            self.calls[key, "warm"] = self.calls[key]
+
+    def place(self, array: Any) -> Any:
+        """The array on the device; resident arrays are put there once."""
+        known = self._placed.get(id(array))
+        if known is None or known[0] is not array:
+            known = self._placed[id(array)] = (array, self.engine.put(array))
+        return known[1]
+
+    def forget_data(self) -> None:
+        """Lets go of the data of a finished `fit`."""
+        self._placed.clear()
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if np.ndim(value) == 0 else value

@@ -1,0 +1,566 @@
+"""Trainer and the public Model, Functional and Sequential: compile, fit, evaluate, predict.
+
+Here the two halves meet: the networks of `core/graph.py` and the steps and loop of `step.py` and
+`loop.py`. How batches are made is in `data/`, what callbacks do in `callbacks.py`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from carnyx.core import dtypes, state, symbol
+from carnyx.core.config import public
+from carnyx.core.graph import FunctionalGraph, Network, SequentialGraph
+from carnyx.data.adapters import adapt, split
+from carnyx.train.callbacks import CallbackList, History
+from carnyx.train.loop import Executor
+from carnyx.train.objective import Objective
+
+
+class Trainer(Network):
+    """What `compile` adds to a network: an objective, an optimizer and the ways to run them."""
+
+    optimizer: Any = None
+    stop_training = False
+    _objective: Objective | None = None
+    _executor: Executor | None = None
+    _engine: str | None = None
+    _steps_per_execution: Any = "auto"
+    run_eagerly = False
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int | str = "auto",
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+        engine: str | None = None,
+    ) -> None:
+        """Sets what training minimises, how, and what it measures.
+
+        Args:
+            optimizer: a name or an Optimizer.
+            loss: a name, a Loss or a function (y_true, y_pred) -> loss; a list or dict of these
+                for several outputs.
+            loss_weights: factors of the outputs' losses, in a list or dict.
+            metrics, weighted_metrics: names, Metrics or functions; the weighted ones take the
+                sample weights into account.
+            run_eagerly: run `train_step` line by line, for debugging with print and pdb.
+            steps_per_execution: how many steps run in one compiled call; "auto" measures. Every
+                step's own logs reach the callbacks whatever it is.
+            jit_compile: kept for Keras's signature: every engine compiles the whole step.
+            auto_scale_loss: scale the loss under a mixed_float16 policy.
+            engine: "xla" or "numpy"; None takes `carnyx.config.engine()`.
+        """
+        optimizers = public("optimizers")
+        self.optimizer = None if optimizer is None else optimizers.get(optimizer)
+        half = self.dtype_policy.name == "mixed_float16"
+        scaled = isinstance(self.optimizer, optimizers.LossScaleOptimizer)
+        if auto_scale_loss and half and self.optimizer is not None and not scaled:
+            self.optimizer = optimizers.LossScaleOptimizer(self.optimizer)
+        self._objective = Objective(loss, loss_weights, metrics, weighted_metrics)
+        self.run_eagerly = run_eagerly
+        if steps_per_execution != "auto" and int(steps_per_execution) < 1:
+            raise ValueError(
+                f"compile(): steps_per_execution is 'auto' or a whole number from 1. "
+                f"Received: {steps_per_execution!r}"
+            )
+        self._steps_per_execution = steps_per_execution
+        self._engine = engine
+        self._executor = None
+        self.stop_training = False
+
+    @property
+    def compiled(self) -> bool:
+        return self._objective is not None
+
+    @property
+    def loss(self) -> Any:
+        return self._objective.given[0] if self._objective else None
+
+    # ---- metrics
+
+    @property
+    def metrics(self) -> list[Any]:
+        """Every metric that the logs show, those of the model's own attributes included."""
+        known = self._objective.all_metrics if self._objective else []
+        own = self._owned(lambda value: isinstance(value, public("metrics").Metric))
+        return list({id(m): m for m in [*known, *own]}.values())
+
+    @property
+    def metrics_names(self) -> list[str]:
+        return [metric.name for metric in self.metrics]
+
+    @property
+    def metrics_variables(self) -> list[Any]:
+        return [v for metric in self.metrics for v in metric.variables]
+
+    def reset_metrics(self) -> None:
+        """Starts every metric anew."""
+        for metric in self.metrics:
+            metric.reset_state()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Name -> value of every metric now."""
+        results: dict[str, Any] = {}
+        for metric in self.metrics:
+            value = metric.result()
+            results.update(value if isinstance(value, dict) else {metric.name: value})
+        return results
+
+    # ---- one step: what a user may override
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One step of training on a batch `(x, y, sample_weight)`; returns the logs."""
+        x, y, sample_weight = data
+
+        def forward() -> tuple[Any, Any]:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
+            scaled = loss if self.optimizer is None else self.optimizer.scale_loss(loss)
+            return scaled, (loss, y_pred)
+
+        trainable = self.trainable_variables
+        (_, (loss, y_pred)), gradients = state.value_and_grad(forward, trainable, has_aux=True)()
+        if trainable:
+            self.optimizer.apply(gradients, trainable)
+        else:
+            warnings.warn(f"Model '{self.name}' has no trainable weights.", stacklevel=2)
+        self._objective.track(loss, y_pred)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """One step of evaluation; returns the logs."""
+        x, y, sample_weight = data
+        y_pred = self(x, training=False)
+        loss = self.compute_loss(x, y, y_pred, sample_weight, training=False)
+        self._objective.track(loss, y_pred)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def predict_step(self, data: Any) -> Any:
+        """The outputs for a batch."""
+        x = data[0] if isinstance(data, tuple) else data
+        return self(x, training=False)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The scalar that training minimises: the compiled losses and the layers' own."""
+        total = self._objective.loss(y, y_pred, sample_weight)
+        added = [jax.numpy.sum(value) for value in self.losses]
+        if total is None and not added:
+            raise ValueError(
+                f"Model '{self.name}' has nothing to minimise: compile() it with a loss, or add "
+                "one in a layer with add_loss()."
+            )
+        return sum(added, start=0.0 if total is None else total)
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Updates the compiled metrics with a batch; returns all results."""
+        self._objective.update(y, y_pred, sample_weight)
+        return self.get_metrics_result()
+
+    # ---- loops
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Any = 1,
+    ) -> History:
+        """Trains for `epochs` passes over the data; returns the History of the logs.
+
+        Args:
+            x, y: arrays (or structures of arrays) with the same first size, or a generator of
+                `(x, y)` or `(x, y, sample_weight)` batches as `x`.
+            batch_size: rows of one step, 32 by default; not for generators.
+            epochs: the epoch to end with; it starts at `initial_epoch`.
+            verbose: 0 silent, 1 a bar, 2 a line an epoch, "auto".
+            callbacks: objects that are called at every event.
+            validation_split: the fraction in (0, 1) of the last rows kept for validation.
+            validation_data: `(x, y)` or `(x, y, sample_weight)`, or a generator.
+            shuffle: whether rows change places each epoch.
+            class_weight: label -> weight of its rows in the loss.
+            sample_weight: an array of row weights.
+            steps_per_epoch, validation_steps: batches of an epoch; needed for endless generators.
+            validation_batch_size: like batch_size.
+            validation_freq: validate every so many epochs, or after these epochs.
+        """
+        self._check_compiled("fit")
+        _check_epochs(epochs, initial_epoch)
+        if validation_split:
+            (x, y, sample_weight), held_out = split(x, y, sample_weight, validation_split)
+            validation_data = held_out if validation_data is None else validation_data
+        source = adapt(
+            x,
+            y,
+            sample_weight,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            steps_per_epoch=steps_per_epoch,
+            where="fit",
+        )
+        self._prepare(source, "fit")
+        validation = self._validation_source(
+            validation_data, validation_batch_size or batch_size, validation_steps
+        )
+        callbacks = self._callbacks(callbacks, verbose, source, epochs=epochs, history=True)
+        self.stop_training = False
+        callbacks.on_train_begin()
+        logs: dict[str, Any] = {}
+        for epoch in range(initial_epoch, epochs):
+            callbacks.on_epoch_begin(epoch)
+            logs = self._epoch("train", source, callbacks, epoch)
+            if validation is not None and _due(epoch, validation_freq):
+                found = self._epoch("test", validation, callbacks, epoch)
+                logs |= {f"val_{name}": value for name, value in found.items()}
+            callbacks.on_epoch_end(epoch, logs)
+            if self.stop_training:
+                break
+        if hasattr(self.optimizer, "finalize_variable_values"):
+            self.optimizer.finalize_variable_values(self.trainable_variables)
+        callbacks.on_train_end(logs)
+        self.executor.forget_data()
+        return self.history
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **_: Any,
+    ) -> Any:
+        """The loss and the metrics over the data: a number, a list, or (`return_dict`) a dict."""
+        self._check_compiled("evaluate")
+        source = adapt(
+            x,
+            y,
+            sample_weight,
+            batch_size=batch_size,
+            steps_per_epoch=steps,
+            where="evaluate",
+        )
+        self._prepare(source, "evaluate")
+        callbacks = self._callbacks(callbacks, verbose, source)
+        logs = self._epoch("test", source, callbacks, 0)
+        self.executor.forget_data()
+        return logs if return_dict else self._listed(logs)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """The outputs for the data, as NumPy arrays with one row for each row of `x`."""
+        quick = verbose == 0 and callbacks is None and steps is None
+        if quick and isinstance(x, np.ndarray) and 0 < len(x) <= (batch_size or 32):
+            return self._predict_batch(x)
+        source = adapt(x, batch_size=batch_size, steps_per_epoch=steps, where="predict")
+        if not self.built:
+            self.build_from(source.peek()[0])
+        callbacks = self._callbacks(callbacks, verbose, source)
+        callbacks.on_predict_begin()
+        parts = []
+        for index, batch in enumerate(_batches(source)):
+            callbacks.on_predict_batch_begin(index)
+            parts.append(self._predict_batch(batch))
+            callbacks.on_predict_batch_end(index, {"outputs": parts[-1]})
+        callbacks.on_predict_end()
+        return jax.tree.map(lambda *p: np.concatenate(p), *parts)
+
+    def _predict_batch(self, x: Any) -> Any:
+        """One batch through `predict_step`, with as little as possible around it."""
+        if isinstance(x, np.ndarray) and x.dtype == np.float64:
+            x = x.astype(dtypes.floatx())
+        if not self.built:
+            self.build_from(x)
+        if self.run_eagerly:
+            return jax.tree.map(np.asarray, self.predict_step(x))
+        return self.executor.predict(x)
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One step of training on these rows; returns the logs so far, like `evaluate`."""
+        return self._on_batch("train", x, y, sample_weight, class_weight, return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """One step of evaluation on these rows."""
+        return self._on_batch("test", x, y, sample_weight, None, return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The outputs for these rows, in one batch."""
+        return self._predict_batch(jax.tree.map(np.asarray, x))
+
+    def _on_batch(
+        self, mode: str, x: Any, y: Any, sample_weight: Any, class_weight: Any, as_dict: bool
+    ) -> Any:
+        where = f"{mode}_on_batch"
+        self._check_compiled(where)
+        rows = len(jax.tree.leaves(x)[0])
+        source = adapt(
+            x, y, sample_weight, batch_size=max(rows, 1), class_weight=class_weight, where=where
+        )
+        self._prepare(source, where)
+        last: dict[str, Any] = {}
+
+        def keep(logs: dict[str, Any]) -> bool:
+            last.update(logs)
+            return True
+
+        for segment in source.segments(0):
+            self._run(mode, segment, keep, one_by_one=True)
+        self.executor.forget_data()
+        logs = dict(sorted(last.items()))
+        return logs if as_dict else self._listed(logs)
+
+    # ---- parts of the loops
+
+    @property
+    def executor(self) -> Executor:
+        """What compiles and runs the steps, on the engine that `compile` was told."""
+        if self._executor is None:
+            self._executor = Executor(self, self._engine)
+        return self._executor
+
+    def _epoch(self, mode: str, source: Any, callbacks: CallbackList, epoch: int) -> dict[str, Any]:
+        """One pass over the data; returns the last logs."""
+        self.reset_metrics()
+        name = "train" if mode == "train" else "test"
+        begin = getattr(callbacks, f"on_{name}_batch_begin")
+        end = getattr(callbacks, f"on_{name}_batch_end")
+        if mode == "test":
+            callbacks.on_test_begin()
+        last: dict[str, Any] = {}
+        index = 0
+
+        def on_logs(logs: dict[str, Any]) -> bool:
+            nonlocal index, last
+            last = logs
+            end(index, logs)
+            index += 1
+            if one_by_one and not self.stop_training:
+                begin(index)
+            return not self.stop_training
+
+        one_by_one = callbacks.needs_each_step
+        begin(0)
+        for segment in source.segments(epoch):
+            if not self._run(mode, segment, on_logs, one_by_one):
+                break
+        if not last:
+            raise ValueError(f"{source!r} gave no batch: there is nothing to {mode} on.")
+        last = dict(sorted(last.items()))
+        if mode == "test":
+            callbacks.on_test_end(last)
+        return last
+
+    def _run(self, mode: str, segment: Any, on_logs: Callable[..., bool], one_by_one: bool) -> bool:
+        if not self.run_eagerly:
+            fixed = self._steps_per_execution
+            return self.executor.run(
+                mode, segment, on_logs, one_by_one, None if fixed == "auto" else int(fixed)
+            )
+        step = self.train_step if mode == "train" else self.test_step
+        for batch in _segment_batches(segment):
+            logs = step(jax.tree.map(jax.numpy.asarray, batch))
+            if not on_logs({k: np.asarray(v).tolist() for k, v in logs.items()}):
+                return False
+        return True
+
+    def _prepare(self, source: Any, where: str) -> None:
+        """Builds the model, the optimizer and the metrics for this data, and checks the targets."""
+        x, y, _ = source.peek()
+        y_pred = self._output_spec(x)
+        objective = self._objective
+        names = self._output_names(y_pred)
+        if not objective.built:
+            objective.build(names, _specs(y), y_pred)
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        outputs = symbol.symbols(y_pred)
+        checked = y if source.arrays is None else source.arrays[1]
+        for name, loss, target, output in zip(
+            names, objective.losses, objective.per_output(checked, "y"), outputs, strict=True
+        ):
+            if loss is None or not hasattr(loss, "check"):
+                continue
+            if target is None:
+                raise ValueError(
+                    f"{where}(): loss {getattr(loss, 'name', loss)!r} needs targets, and `y` is "
+                    f"missing for output '{name}'. Pass y, or compile without a loss."
+                )
+            loss.check(target, output.shape, where, name)
+
+    def _output_spec(self, x: Any) -> Any:
+        """KerasTensors like the outputs; builds the model when it is not built yet."""
+        struct = getattr(self, "_output_struct", None)
+        if struct is None or type(self).call not in (FunctionalGraph.call, SequentialGraph.call):
+            spec = self.build_from(x)
+            return spec
+        self.build_from(x)  # the inputs are held against the graph's
+        return struct
+
+    def _output_names(self, y_pred: Any) -> list[str]:
+        if isinstance(y_pred, dict):
+            return sorted(y_pred)
+        tensors = symbol.symbols(y_pred)
+        names = [t.node.operation.name if t.node else "" for t in tensors]
+        if all(names) and len(set(names)) == len(names):
+            return names
+        return [f"output_{i + 1}" for i in range(len(tensors))] if len(tensors) > 1 else ["output"]
+
+    def _validation_source(self, data: Any, batch_size: int | None, steps: int | None) -> Any:
+        if data is None:
+            return None
+        if not isinstance(data, (tuple, list)):
+            source = adapt(data, batch_size=None, steps_per_epoch=steps, where="fit")
+        elif len(data) not in (2, 3):
+            raise ValueError(
+                "fit(): validation_data is (x, y) or (x, y, sample_weight). "
+                f"Received {len(data)} parts."
+            )
+        else:
+            source = adapt(*data, batch_size=batch_size, steps_per_epoch=steps, where="fit")
+        self._prepare(source, "fit")
+        return source
+
+    def _callbacks(
+        self, callbacks: Any, verbose: Any, source: Any, epochs: int = 1, history: bool = False
+    ) -> CallbackList:
+        if not isinstance(callbacks, CallbackList):
+            callbacks = CallbackList(
+                callbacks,
+                add_history=history,
+                add_progbar=verbose != 0,
+                model=self,
+                verbose=verbose,
+                epochs=epochs,
+                steps=source.steps,
+            )
+        return callbacks
+
+    def _listed(self, logs: dict[str, Any]) -> Any:
+        names = [n for m in self.metrics for n in (m.name,) if n in logs]
+        values = [logs[name] for name in names] + [v for k, v in logs.items() if k not in names]
+        return values[0] if len(values) == 1 else values
+
+    def _check_compiled(self, where: str) -> None:
+        if self._objective is None:
+            raise ValueError(
+                f"{where}(): model '{self.name}' is not compiled. Call "
+                "model.compile(optimizer=..., loss=...) first."
+            )
+
+    # ---- weights on disk
+
+    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
+        """Writes the weights to a `.weights.h5` file that Keras reads too."""
+        public("save").save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False) -> None:
+        """Reads them back."""
+        public("save").load_weights(self, filepath, skip_mismatch)
+
+
+def _check_epochs(epochs: Any, initial_epoch: Any) -> None:
+    for name, value, least in (("epochs", epochs, 1), ("initial_epoch", initial_epoch, 0)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ValueError(
+                f"fit(): {name} is a whole number from {least}. Received: {name}={value!r}"
+            )
+
+
+def _due(epoch: int, frequency: Any) -> bool:
+    if isinstance(frequency, int):
+        return (epoch + 1) % frequency == 0
+    return (epoch + 1) in frequency
+
+
+def _segment_batches(segment: Any) -> Any:
+    for i in range(segment.steps):
+        rows = segment.order[i * segment.batch_size : (i + 1) * segment.batch_size]
+        yield jax.tree.map(lambda a, rows=rows: a[rows], segment.data)
+
+
+def _batches(source: Any) -> Any:
+    """The inputs of each batch of a source, in order."""
+    for segment in source.segments(0):
+        for x, _, _ in _segment_batches(segment):
+            yield x
+
+
+def _specs(y: Any) -> Any:
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), y)
+
+
+class Model(Trainer):
+    """A model: subclass it and define `call`, or make one with `Model(inputs, outputs)`.
+
+    >>> import carnyx
+    >>> inputs = carnyx.Input((4,))
+    >>> model = carnyx.Model(inputs, carnyx.layers.Dense(2)(inputs))
+    >>> model.output_shape
+    (None, 2)
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls is Model and (len(args) >= 2 or "inputs" in kwargs or "outputs" in kwargs):
+            return super().__new__(Functional, *args, **kwargs)
+        return super().__new__(cls, *args, **kwargs)
+
+
+class Functional(FunctionalGraph, Model):
+    """A model that is a graph from inputs to outputs."""
+
+
+class Sequential(SequentialGraph, Model):
+    """A model that is a list of layers."""
+
+

@@ -1,0 +1,74 @@
+"""Small helpers of user programs: labels to one-hot, seeds, the progress bar, the registry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from carnyx.core.config import clear_session
+from carnyx.random import set_random_seed
+from carnyx.saving import (
+    CustomObjectScope,
+    custom_object_scope,
+    deserialize_keras_object,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+    serialize_keras_object,
+)
+from carnyx.train.progress import Progbar
+
+
+def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
+    """Integer labels as one-hot rows.
+
+    Shapes: labels [...] or [..., 1] in [0, C) -> float32 [..., C].
+    `num_classes` (C) is by default the greatest label plus one.
+    Raises ValueError for labels that are no integers or lie outside [0, C).
+
+    >>> to_categorical([0, 2]).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    labels = np.asarray(x)
+    if labels.ndim > 1 and labels.shape[-1] == 1:
+        labels = labels[..., 0]
+    whole = labels.astype("int64")
+    if not np.array_equal(whole, labels):
+        raise ValueError("to_categorical: labels must be whole numbers. Received non-integers.")
+    count = int(whole.max()) + 1 if num_classes is None else num_classes
+    if whole.size and (whole.min() < 0 or whole.max() >= count):
+        raise ValueError(
+            f"to_categorical: labels must lie in [0, {count}). Received values from "
+            f"{whole.min()} to {whole.max()}. Raise num_classes or mend the labels."
+        )
+    return np.eye(count, dtype="float32")[whole]
+
+
+def normalize(x: Any, axis: int = -1, order: int = 2) -> np.ndarray:
+    """`x` divided by its norm of that order along `axis`; zero vectors stay zero.
+
+    >>> normalize([[3.0, 4.0]]).tolist()
+    [[0.6, 0.8]]
+    """
+    x = np.asarray(x)
+    norm = np.linalg.norm(x, order, axis, keepdims=True)
+    return x / np.where(norm == 0, 1, norm)
+
+
+__all__ = [
+    "CustomObjectScope",
+    "Progbar",
+    "clear_session",
+    "custom_object_scope",
+    "deserialize_keras_object",
+    "get_custom_objects",
+    "get_registered_name",
+    "get_registered_object",
+    "normalize",
+    "register_keras_serializable",
+    "serialize_keras_object",
+    "set_random_seed",
+    "to_categorical",
+]
