@@ -4,13 +4,13 @@
 #   make test       ruff, pyright, then the test suite; what continuous integration runs
 #   make test-full  the same with the slow tests
 #   make lint       ruff and pyright alone (make format repairs what ruff can)
-#   make bench      side by side with Keras and PyTorch (installs them: 1.5 GB)
+#   make bench      side by side with Keras and PyTorch (installs them: gigabytes)
 #   make clean      remove .venv, caches and out/
 
 PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 .PHONY: demo test test-full lint format bench clean help
 .DELETE_ON_ERROR:

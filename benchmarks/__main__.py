@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ class Process:
 
     def __init__(self, framework: str):
         self.framework = framework
-        self.log = tempfile.TemporaryFile("w+")
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by close()
         command = [sys.executable, "-m", "benchmarks.worker", framework]
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment(framework), text=True, bufsize=1,
@@ -123,25 +124,30 @@ def run(
     errors: dict[tuple[str, str], str] = {}
     processes: dict[str, Process] = {}
     try:
-        for number in range(rounds):
-            for case in cases:
-                turn = number % max(len(frameworks), 1)
-                order = frameworks[turn:] + frameworks[:turn]
-                for framework in order + ["numpy"] * (case.kind == "import"):
-                    if (case.name, framework) in errors:
-                        continue
-                    print(f"round {number + 1}/{rounds}: {case.name}, {framework} ...", flush=True)
-                    try:
-                        value = measure(case, framework, processes)
-                    except RuntimeError as error:
-                        errors[case.name, framework] = str(error)
-                        continue
-                    results[case.name].setdefault(framework, []).append(value)
-                    time.sleep(PAUSE)
+        for number, case, framework in turns(cases, frameworks, rounds):
+            if (case.name, framework) in errors:
+                continue
+            print(f"round {number}/{rounds}: {case.name}, {framework} ...", flush=True)
+            try:
+                value = measure(case, framework, processes)
+            except RuntimeError as error:
+                errors[case.name, framework] = str(error)
+                continue
+            results[case.name].setdefault(framework, []).append(value)
+            time.sleep(PAUSE)
     finally:
         for process in processes.values():
             process.close()
     return results, errors
+
+
+def turns(cases: list[Case], frameworks: list[str], rounds: int) -> Iterator[tuple[int, Case, str]]:
+    """Who is asked what, in order: in every round another framework comes first."""
+    for number, case in itertools.product(range(rounds), cases):
+        first = number % max(len(frameworks), 1)
+        baseline = ["numpy"] if case.kind == "import" else []
+        for framework in frameworks[first:] + frameworks[:first] + baseline:
+            yield number + 1, case, framework
 
 
 def measure(case: Case, framework: str, processes: dict[str, Process]) -> float:
@@ -177,10 +183,16 @@ def import_seconds(framework: str) -> float:
 # ---- telling -----------------------------------------------------------------------------------
 
 
+def unscored(case: Case) -> tuple[str, ...]:
+    """Who is no rival in a case: a bare PyTorch module has no predict() to compare with."""
+    bare = case.kind in ("predict", "generate")
+    return ("carnyx", "numpy", "torch") if bare else ("carnyx", "numpy")
+
+
 def summary(case: Case, values: dict[str, list[float]]) -> dict[str, Any]:
     """Medians, the best rival, the score that the target is about, and whether it is met."""
     medians = {name: statistics.median(v) for name, v in values.items()}
-    rivals = {name: v for name, v in medians.items() if name not in ("carnyx", "numpy")}
+    rivals = {name: v for name, v in medians.items() if name not in unscored(case)}
     best = min(rivals, key=lambda name: rivals[name]) if rivals else None
     ours, score = medians.get("carnyx"), None
     if ours is not None and case.kind == "import" and "numpy" in medians:
@@ -192,29 +204,37 @@ def summary(case: Case, values: dict[str, list[float]]) -> dict[str, Any]:
 
 
 def print_table(cases: list[Case], frameworks: list[str], results: Results) -> None:
-    """Medians with their spread below the best rival's ratio, as a table."""
+    """The medians, with the best rival's in bold and those outside the score in brackets."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="medians; score = carnyx / best rival (import: seconds above numpy)")
+    table = Table(
+        title="medians; score = carnyx / best rival (import: seconds above `import numpy`)",
+        caption="in brackets: a bare module call, which is no predict() and is not scored",
+    )
     table.add_column("case")
     for name in [*frameworks, "score", "asked", "met"]:
         table.add_column(name, justify="right")
     for case in cases:
         told = summary(case, results[case.name])
-        cells = [_cell(told["medians"].get(f), case, f == told["best_rival"]) for f in frameworks]
+        cells = [_cell(case, framework, told) for framework in frameworks]
         score = "" if told["score"] is None else f"{told['score']:.2f}"
         asked = "" if case.target is None else f"{case.target:g}"
         met = {None: "", True: "[green]yes[/]", False: "[red]no[/]"}[told["met"]]
-        table.add_row(f"{case.name} ({case.unit})", *cells, score, asked, met)
+        numpy = told["medians"].get("numpy")
+        unit = case.unit if numpy is None else f"{case.unit}; numpy {numpy:.2f}"
+        table.add_row(f"{case.name} ({unit})", *cells, score, asked, met)
     Console(width=None if sys.stdout.isatty() else 130).print(table)
 
 
-def _cell(value: float | None, case: Case, best: bool) -> str:
+def _cell(case: Case, framework: str, told: dict[str, Any]) -> str:
+    value = told["medians"].get(framework)
     if value is None:
         return "-"
     text = f"{value:.3g}" if value < 100 else f"{value:.0f}"
-    return f"[bold]{text}[/]" if best else text
+    if framework != "carnyx" and framework in unscored(case):
+        return f"({text})"
+    return f"[bold]{text}[/]" if framework == told["best_rival"] else text
 
 
 def as_json(

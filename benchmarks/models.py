@@ -28,9 +28,7 @@ class KerasModel:
         models = importlib.import_module(f"{package}.models")
         self.model = models.Sequential(_keras_layers(layers, name))
         metrics = None if name == "B" else ["accuracy"]
-        self.model.compile(
-            loss="categorical_crossentropy", optimizer="adam", metrics=metrics
-        )
+        self.model.compile(loss="categorical_crossentropy", optimizer="adam", metrics=metrics)
 
     def fit(self, x: np.ndarray, y: np.ndarray, batch: int) -> None:
         self.model.fit(x, y, batch_size=batch, epochs=1, verbose=0)

@@ -35,7 +35,10 @@ class Worker:
 
     def _get(self, case: Case, warm_up: Any) -> tuple[Any, np.ndarray, np.ndarray]:
         if case.name not in self.ready:
-            prepared = (make(self.framework, case.model), *data(case.model, case.batch * case.steps))
+            prepared = (
+                make(self.framework, case.model),
+                *data(case.model, case.batch * case.steps),
+            )
             for _ in range(WARM_UPS):
                 warm_up(*prepared)
             self.ready[case.name] = prepared

@@ -30,13 +30,13 @@ x_train, y_train, x_test, y_test = images[train], targets[train], images[test], 
 # ------------------------------------------------------------------------------------------------
 
 model = Sequential()
-model.add(Conv2D(32, (3, 3), activation='relu', input_shape=(28, 28, 1)))
+model.add(Conv2D(32, (3, 3), activation="relu", input_shape=(28, 28, 1)))
 model.add(MaxPooling2D((2, 2)))
 model.add(Flatten())
-model.add(Dense(128, activation='relu'))
-model.add(Dense(10, activation='softmax'))
+model.add(Dense(128, activation="relu"))
+model.add(Dense(10, activation="softmax"))
 
-model.compile(loss='categorical_crossentropy', optimizer='adam', metrics=['accuracy'])
+model.compile(loss="categorical_crossentropy", optimizer="adam", metrics=["accuracy"])
 model.fit(x_train, y_train, epochs=epochs)
 
 loss, accuracy = model.evaluate(x_test, y_test)

@@ -9,12 +9,12 @@ measure what the model has learnt; between them stands what is in any Keras tuto
 import re
 import sys
 from collections import Counter
+from pydoc_data.topics import topics
 
 import keras
 import numpy as np
 from keras.layers import LSTM, Dense
 from keras.models import Sequential
-from pydoc_data.topics import topics
 
 epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 characters = int(sys.argv[2]) if len(sys.argv) > 2 else 100_000
@@ -52,15 +52,15 @@ print(f"{len(text):,} characters, {len(chars)} different, {len(x):,} windows")
 model = Sequential()
 model.add(LSTM(128, return_sequences=True, input_shape=(maxlen, len(chars))))
 model.add(LSTM(128))
-model.add(Dense(len(chars), activation='softmax'))
+model.add(Dense(len(chars), activation="softmax"))
 
-model.compile(loss='categorical_crossentropy', optimizer='adam')
+model.compile(loss="categorical_crossentropy", optimizer="adam")
 model.fit(x, y, epochs=epochs)
 
 
 def sample(preds, temperature=1.0):
     """Draw an index from probabilities sharpened (temperature < 1) or flattened (> 1)."""
-    preds = np.asarray(preds).astype('float64')
+    preds = np.asarray(preds).astype("float64")
     preds = np.exp(np.log(preds + 1e-12) / temperature)
     preds = preds / np.sum(preds)
     return np.argmax(np.random.multinomial(1, preds, 1))
@@ -68,8 +68,8 @@ def sample(preds, temperature=1.0):
 
 diversity = 0.5
 sentence = text[:maxlen]
-generated = ''
-print(f'----- diversity {diversity}, seed {sentence!r}')
+generated = ""
+print(f"----- diversity {diversity}, seed {sentence!r}")
 for _ in range(400):
     sampled = np.zeros((1, maxlen, len(chars)))
     for t, char in enumerate(sentence):
@@ -78,7 +78,7 @@ for _ in range(400):
     next_char = chars[sample(preds, diversity)]
     generated += next_char
     sentence = sentence[1:] + next_char
-    print(next_char, end='', flush=True)
+    print(next_char, end="", flush=True)
 print()
 
 # ------------------------------------------------------------------------------------------------
@@ -96,8 +96,9 @@ def trigram_bits(train, test):
         counts = np.zeros((size, size, size))
         np.add.at(counts, (a[:-2], a[1:-1], a[2:]), 1)
         pairs, singles = counts.sum(0), counts.sum((0, 1))
-        i, j, k = (np.array([index[char] for char in target])[n : len(target) - 2 + n]
-                   for n in range(3))
+        i, j, k = (
+            np.array([index[char] for char in target])[n : len(target) - 2 + n] for n in range(3)
+        )
         return np.stack([
             counts[i, j, k] / np.maximum(counts[i, j].sum(-1), 1),
             pairs[j, k] / np.maximum(pairs[j].sum(-1), 1),

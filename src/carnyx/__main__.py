@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import os
 import runpy
 import sys
 from collections.abc import Sequence
@@ -102,7 +103,7 @@ def _run_script(path: str, args: list[str]) -> int:
         hint = f". Did you mean the command {near[0]!r}?" if near else ""
         print(f"carnyx: can't open {path!r}: {error.strerror}{hint}", file=sys.stderr)
         return 2
-    return _run_code(source, path, path, args)
+    return _run_code(source, os.path.abspath(path), path, args)
 
 
 def _run_code(source: str | bytes, filename: str, argv0: str, args: list[str]) -> int:
@@ -143,7 +144,8 @@ def _under_alias(run, argv: list[str], folder: str) -> int:
         raise
     except BaseException as error:
         # Not re-raised, which would put the frames of this file into the user's traceback.
-        sys.excepthook(type(error), error, _users_part(error.__traceback__))
+        error.__traceback__ = _users_part(error.__traceback__)
+        sys.excepthook(type(error), error, error.__traceback__)
         return 130 if isinstance(error, KeyboardInterrupt) else 1
     return 0
 

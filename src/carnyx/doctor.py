@@ -46,9 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         print(f"{'training':12} FAILED: {type(error).__name__}: {error}")
         return 1
-    passed = accuracy >= 0.95
-    print(f"{'training':12} {'ok' if passed else 'FAILED'}: a tiny model reached "
-          f"{accuracy:.1%} accuracy in {time.perf_counter() - started:.1f} s (95% expected)")  # fmt: skip
+    passed = accuracy >= 0.9
+    seconds = time.perf_counter() - started
+    verdict = "ok" if passed else "FAILED"
+    told = f"a tiny model reached {accuracy:.1%} accuracy in {seconds:.1f} s (90% expected)"
+    print(f"{'training':12} {verdict}: {told}")
     return 0 if passed else 1
 
 
@@ -70,9 +72,9 @@ def engines() -> list[str]:
         >>> isinstance(engines(), list)
         True
     """
-    import carnyx.engines
-
-    modules = {module.name for module in pkgutil.iter_modules(carnyx.engines.__path__)}
+    package = importlib.util.find_spec("carnyx.engines")
+    places = package.submodule_search_locations if package is not None else None
+    modules = {module.name for module in pkgutil.iter_modules(places or [])}
     return [
         name
         for name, library in ENGINE_LIBRARY.items()

@@ -112,7 +112,8 @@ def _missing(fullname: str, target: str) -> ModuleNotFoundError:
     if name == "_tf_keras":
         said = "tf.keras belongs to the TensorFlow installed here; write `import keras` instead."
     return ModuleNotFoundError(
-        f"No module named {fullname!r}: `keras` means Carnyx here, and there is no {target}. {said}",
+        f"No module named {fullname!r}: `keras` means Carnyx here, and there is no {target}. "
+        + said,
         name=fullname,
     )
 

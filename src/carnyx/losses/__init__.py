@@ -76,7 +76,7 @@ CLASSES = {cls.__name__: cls for cls, _, _ in LOSSES}
 FUNCTIONS = {name: f for _, f, more in LOSSES for name in (f.__name__, *more)}
 TABLE = {"Loss": Loss, "LossFunctionWrapper": LossFunctionWrapper, **CLASSES, **FUNCTIONS}
 
-__all__ = [*TABLE, "deserialize", "get", "serialize"]  # noqa: PLE0604  # made from the table
+__all__ = [*TABLE, "as_loss", "deserialize", "get", "serialize"]  # noqa: PLE0604  # made from the table
 
 
 def get(identifier: Any) -> Any:
@@ -90,6 +90,19 @@ def get(identifier: Any) -> Any:
     if isinstance(identifier, dict) and identifier.get("class_name") == "function":
         return LossFunctionWrapper._function(identifier)
     return _config.resolve(identifier, TABLE, "loss", Loss)
+
+
+def as_loss(identifier: Any) -> Any:
+    """`get`, with functions made into `Loss` objects of their names: what `compile` needs.
+
+    >>> as_loss("mse")
+    <LossFunctionWrapper name=mse>
+    """
+    loss = get(identifier)
+    if loss is None or isinstance(loss, Loss):
+        return loss
+    name = identifier if isinstance(identifier, str) else getattr(loss, "__name__", None)
+    return LossFunctionWrapper(loss, name=name)
 
 
 def serialize(loss: Any) -> Any:

@@ -47,6 +47,11 @@ def as_floats(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     return jnp.asarray(y_true).astype(y_pred.dtype), y_pred
 
 
+def pair(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """`as_floats`, and of one rank where a last axis of size 1 is all the difference."""
+    return same_rank(*as_floats(y_true, y_pred))
+
+
 def divide_no_nan(a: Any, b: Any) -> Any:
     """a / b, and 0 where b = 0, with a finite gradient there too."""
     return jnp.where(b == 0, 0.0, a / jnp.where(b == 0, 1.0, b))
@@ -70,18 +75,16 @@ def same_rank(a: Any, b: Any) -> tuple[Any, Any]:
 def align_weights(weights: Any, shape: tuple[int, ...]) -> Any:
     """Weights that broadcast against `shape`: those of the first axes get axes of size 1 behind.
 
-    [B] against [B, T] is one weight per sample, also where B = T. (Keras fails for B != T, and
-    for B = T weighs the steps.)
+    [B] against [B, T] is one weight per sample, also where B = T. (Keras takes it for weights of
+    the last axis: it fails for B != T, and for B = T weighs the steps.)
     """
-    if 0 < weights.ndim < len(shape) and weights.shape == shape[: weights.ndim]:
-        weights = weights.reshape(weights.shape + (1,) * (len(shape) - weights.ndim))
-    try:
-        fits = np.broadcast_shapes(weights.shape, shape) == tuple(shape)
-    except ValueError:
-        fits = False
+    given, missing = tuple(weights.shape), len(shape) - weights.ndim
+    if weights.ndim and missing > 0:
+        weights = weights.reshape(weights.shape + (1,) * missing)
+    fits = missing >= 0 and all(w in (1, n) for w, n in zip(weights.shape, shape, strict=False))
     if not fits:
         raise ValueError(
-            f"sample_weight of shape {tuple(weights.shape)} does not fit values of shape "
+            f"sample_weight of shape {given} does not fit values of shape "
             f"{tuple(shape)}. Give one weight per sample, shape {tuple(shape[:1])}, or one per "
             f"value, shape {tuple(shape)}."
         )
@@ -124,10 +127,10 @@ def reduce_weighted(
         return values
     wide = jnp.promote_types(dtype, "float32")  # 70,000 float16 ones sum to infinity
     total = jnp.sum(values, dtype=wide)
-    if mean or (reduction == "mean_with_sample_weight" and weights is None):
-        total = total / max(values.size, 1)
-    elif reduction == "mean_with_sample_weight":
+    if reduction == "mean_with_sample_weight" and weights is not None:
         total = divide_no_nan(total, jnp.sum(weights, dtype=wide))
+    elif reduction != "sum":
+        total = total / max(values.size, 1)
     return total.astype(dtype)
 
 
@@ -201,7 +204,7 @@ class Loss(Configurable):
         Args:
             y_true: the targets, an array-like on the host, shape [N, ...].
             output_shape: the output's shape; None where a size is not known, as for the batch.
-            where: what the user called, for the message ("fit()").
+            where: the method that the user called, for the message ("fit").
             output_name: the output's name, for models with several.
         """
         if self.targets is None or not output_shape:
@@ -244,12 +247,14 @@ class FunctionConfig(Configurable):
     def _function(cls, fn: Any) -> Any:
         if not isinstance(fn, (str, dict)):
             return fn
-        name = fn if isinstance(fn, str) else fn.get("config")
-        registered = fn if isinstance(fn, str) else fn.get("registered_name")
-        known = public(cls._home).FUNCTIONS
-        if not get_registered_object(registered) and isinstance(name, str) and name in known:
-            return known[name]
-        return deserialize(fn) if isinstance(fn, dict) else public(cls._home).get(fn)
+        home = public(cls._home)
+        if isinstance(fn, str):
+            return home.FUNCTIONS.get(fn) or home.get(fn)
+        if get_registered_object(fn.get("registered_name", "")) is None:
+            known = home.FUNCTIONS.get(fn.get("config"))
+            if known is not None:
+                return known
+        return deserialize(fn)
 
 
 class LossFunctionWrapper(FunctionConfig, Loss):

@@ -10,13 +10,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx.losses.base import LossFunctionWrapper, as_floats
+from carnyx.losses.base import LossFunctionWrapper, pair
 from carnyx.losses.targets import expects
 
 
 def _margin(y_true: Any, y_pred: Any) -> Any:
     """max(1 - y f, 0); labels that are all 0 or 1 count as -1 and 1."""
-    y_true, y_pred = as_floats(y_true, y_pred)
+    y_true, y_pred = pair(y_true, y_pred)
     binary = jnp.all((y_true == 0) | (y_true == 1))
     y_true = jnp.where(binary, 2.0 * y_true - 1.0, y_true)
     return jnp.maximum(1.0 - y_true * y_pred, 0.0)
@@ -51,7 +51,7 @@ def categorical_hinge(y_true: Any, y_pred: Any) -> Any:
     >>> categorical_hinge([[0.0, 1.0]], [[0.75, 0.5]]).tolist()
     [1.25]
     """
-    y_true, y_pred = as_floats(y_true, y_pred)
+    y_true, y_pred = pair(y_true, y_pred)
     right = jnp.sum(y_true * y_pred, axis=-1)
     wrong = jnp.max((1.0 - y_true) * y_pred, axis=-1)
     return jnp.maximum(wrong - right + 1.0, 0.0)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from carnyx.core import dtypes
 from carnyx.core.state import set_mask
-from carnyx.losses.base import LossFunctionWrapper, as_floats
+from carnyx.losses.base import LossFunctionWrapper, as_floats, pair
 from carnyx.losses.targets import expects
 
 
@@ -61,7 +61,7 @@ def kl_divergence(y_true: Any, y_pred: Any) -> Any:
     >>> [round(x, 4) for x in kl_divergence([[0.5, 0.5]], [[0.25, 0.75]]).tolist()]
     [0.1438]
     """
-    y_true, y_pred = (jnp.clip(x, dtypes.epsilon(), 1.0) for x in as_floats(y_true, y_pred))
+    y_true, y_pred = (jnp.clip(x, dtypes.epsilon(), 1.0) for x in pair(y_true, y_pred))
     return jnp.sum(y_true * jnp.log(y_true / y_pred), axis=-1)
 
 
@@ -72,16 +72,15 @@ def poisson(y_true: Any, y_pred: Any) -> Any:
     >>> poisson([[0.0, 0.0]], [[1.0, 2.0]]).tolist()
     [1.5]
     """
-    y_true, y_pred = as_floats(y_true, y_pred)
+    y_true, y_pred = pair(y_true, y_pred)
     return jnp.mean(y_pred - y_true * jnp.log(y_pred + dtypes.epsilon()), axis=-1)
 
 
 def _binary_values(y_true: Any, y_pred: Any, from_logits: bool) -> Any:
     _same_shape("binary_crossentropy", y_true, y_pred)
     if from_logits:
-        # -log(1 - sigmoid(90)) is infinite in float32; this form is 90.
-        stable = jnp.log1p(jnp.exp(-jnp.abs(y_pred)))
-        return jnp.maximum(y_pred, 0.0) - y_true * y_pred + stable
+        # log(1 + exp(x)) - x y; -log(1 - sigmoid(90)) would be infinite in float32.
+        return jnp.logaddexp(y_pred, 0.0) - y_true * y_pred
     p = _clip(y_pred)
     return -(y_true * jnp.log(p) + (1.0 - y_true) * jnp.log(1.0 - p))
 
@@ -103,7 +102,7 @@ def binary_crossentropy(
     >>> [round(x, 4) for x in binary_crossentropy([[1.0]], [[0.5]]).tolist()]
     [0.6931]
     """
-    y_true, y_pred = as_floats(y_true, y_pred)
+    y_true, y_pred = pair(y_true, y_pred)
     y_true = _smooth(y_true, label_smoothing, 2)
     return jnp.mean(_binary_values(y_true, y_pred, from_logits), axis=axis)
 
@@ -133,7 +132,7 @@ def binary_focal_crossentropy(
     >>> [round(x, 4) for x in binary_focal_crossentropy([[1.0]], [[0.5]]).tolist()]
     [0.1733]
     """
-    y_true, y_pred = as_floats(y_true, y_pred)
+    y_true, y_pred = pair(y_true, y_pred)
     y_true = _smooth(y_true, label_smoothing, 2)
     if from_logits:
         y_pred = jax.nn.sigmoid(y_pred)
@@ -166,7 +165,7 @@ def categorical_crossentropy(
     [0.6930999755859375]
     """
     _check_axis("categorical_crossentropy", axis)
-    y_true, y_pred = as_floats(y_true, y_pred)
+    y_true, y_pred = pair(y_true, y_pred)
     _same_shape("categorical_crossentropy", y_true, y_pred)
     y_true = _smooth(y_true, label_smoothing, y_true.shape[-1])
     if from_logits:
@@ -198,7 +197,7 @@ def categorical_focal_crossentropy(
     [0.0433]
     """
     _check_axis("categorical_focal_crossentropy", axis)
-    y_true, y_pred = as_floats(y_true, y_pred)
+    y_true, y_pred = pair(y_true, y_pred)
     _same_shape("categorical_focal_crossentropy", y_true, y_pred)
     y_true = _smooth(y_true, label_smoothing, y_true.shape[-1])
     if from_logits:

@@ -13,12 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from carnyx.core import dtypes
-from carnyx.losses.base import LossFunctionWrapper, as_floats, same_rank
+from carnyx.losses.base import LossFunctionWrapper, pair
 from carnyx.losses.targets import expects
-
-
-def _pair(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-    return same_rank(*as_floats(y_true, y_pred))
 
 
 @expects("same")
@@ -28,7 +24,7 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
     >>> mean_squared_error([[0.0, 1.0]], [[2.0, 1.0]]).tolist()
     [2.0]
     """
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = pair(y_true, y_pred)
     return jnp.mean(jnp.square(y_pred - y_true), axis=-1)
 
 
@@ -39,7 +35,7 @@ def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
     >>> mean_absolute_error([[0.0, 1.0]], [[2.0, 1.0]]).tolist()
     [1.0]
     """
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = pair(y_true, y_pred)
     return jnp.mean(jnp.abs(y_pred - y_true), axis=-1)
 
 
@@ -50,7 +46,7 @@ def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
     >>> mean_absolute_percentage_error([[4.0, 2.0]], [[5.0, 2.0]]).tolist()
     [12.5]
     """
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = pair(y_true, y_pred)
     size = jnp.maximum(jnp.abs(y_true), dtypes.epsilon())
     return 100.0 * jnp.mean(jnp.abs(y_true - y_pred) / size, axis=-1)
 
@@ -62,10 +58,8 @@ def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Any:
     >>> [round(x, 4) for x in mean_squared_logarithmic_error([[1.0]], [[0.0]]).tolist()]
     [0.4805]
     """
-    y_true, y_pred = _pair(y_true, y_pred)
-    log_true, log_pred = (
-        jnp.log(jnp.maximum(x, dtypes.epsilon()) + 1.0) for x in (y_true, y_pred)
-    )
+    y_true, y_pred = pair(y_true, y_pred)
+    log_true, log_pred = (jnp.log(jnp.maximum(x, dtypes.epsilon()) + 1.0) for x in (y_true, y_pred))
     return jnp.mean(jnp.square(log_pred - log_true), axis=-1)
 
 
@@ -78,7 +72,7 @@ def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> Any:
     >>> huber([[0.0, 0.0]], [[1.0, 3.0]]).tolist()
     [1.5]
     """
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = pair(y_true, y_pred)
     error = jnp.abs(y_pred - y_true)
     inside = jnp.minimum(error, delta)
     return jnp.mean(inside * (error - 0.5 * inside), axis=-1)
@@ -91,7 +85,7 @@ def log_cosh(y_true: Any, y_pred: Any) -> Any:
     >>> [round(x, 4) for x in log_cosh([[0.0]], [[1.0]]).tolist()]
     [0.4338]
     """
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = pair(y_true, y_pred)
     error = jnp.abs(y_pred - y_true)
     # cosh(100) is infinite in float32.
     return jnp.mean(error + jnp.log1p(jnp.exp(-2.0 * error)) - math.log(2.0), axis=-1)
@@ -104,7 +98,7 @@ def cosine(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
         square = jnp.sum(jnp.square(x), axis=axis, keepdims=True)
         return x * jax.lax.rsqrt(jnp.maximum(square, dtypes.epsilon() ** 2))
 
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = pair(y_true, y_pred)
     return jnp.sum(unit(y_true) * unit(y_pred), axis=axis)
 
 

@@ -115,8 +115,7 @@ def _one_hot_problem(targets: Targets) -> Problem | None:
     reduced = targets.without_class
     if fits(shape, reduced) or fits(shape, (*reduced, 1)):
         return Problem(
-            "look like integer labels, one number where a row of "
-            f"{classes} is wanted",
+            f"look like integer labels, one number where a row of {classes} is wanted",
             "use loss='sparse_categorical_crossentropy', or one-hot the labels with "
             f"keras.utils.to_categorical(y, num_classes={classes})",
         )
@@ -192,7 +191,8 @@ def check(kind: str, targets: Targets, loss: str, where: str, output_name: str |
             of_output = f" of output '{output_name}'" if output_name else ""
             expected = EXPECTED[kind].format(classes=targets.classes)
             raise ValueError(
-                f"{where}: the targets{of_output} do not fit loss '{loss}': they {problem.what}.\n"
+                f"{where}(): the targets{of_output} do not fit loss '{loss}': they "
+                f"{problem.what}.\n"
                 f"  Received: {targets.values.dtype} targets of shape {targets.values.shape}\n"
                 f"  Expected: {expected}; the output has shape {targets.output}\n"
                 f"  Remedy: {problem.remedy}."

@@ -1,0 +1,189 @@
+"""Metrics by name: what `compile(metrics=...)` and configs may say.
+
+`base.py` holds Metric, `reduction.py` sums and means, `accuracy.py`, `regression.py` (means of
+losses), `confusion.py` (counts at thresholds) and `fscore.py` the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from carnyx import losses as _losses
+from carnyx.core import config as _config
+from carnyx.metrics.accuracy import (
+    Accuracy,
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    SparseCategoricalAccuracy,
+    SparseTopKCategoricalAccuracy,
+    TopKCategoricalAccuracy,
+    binary_accuracy,
+    categorical_accuracy,
+    sparse_categorical_accuracy,
+    sparse_top_k_categorical_accuracy,
+    top_k_categorical_accuracy,
+)
+from carnyx.metrics.base import Metric
+from carnyx.metrics.confusion import (
+    AUC,
+    FalseNegatives,
+    FalsePositives,
+    Precision,
+    Recall,
+    TrueNegatives,
+    TruePositives,
+)
+from carnyx.metrics.fscore import F1Score, FBetaScore
+from carnyx.metrics.reduction import Mean, MeanMetricWrapper, Sum
+from carnyx.metrics.regression import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    CategoricalHinge,
+    CosineSimilarity,
+    Hinge,
+    KLDivergence,
+    LogCoshError,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    Poisson,
+    RootMeanSquaredError,
+    SparseCategoricalCrossentropy,
+    SquaredHinge,
+)
+
+# One row per metric: class, names besides its own and its own in snake case.
+METRICS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (Metric, ()),
+    (Mean, ()),
+    (Sum, ()),
+    (MeanMetricWrapper, ()),
+    (Accuracy, ("acc",)),
+    (BinaryAccuracy, ()),
+    (CategoricalAccuracy, ()),
+    (SparseCategoricalAccuracy, ()),
+    (TopKCategoricalAccuracy, ()),
+    (SparseTopKCategoricalAccuracy, ()),
+    (TruePositives, ()),
+    (FalsePositives, ()),
+    (TrueNegatives, ()),
+    (FalseNegatives, ()),
+    (Precision, ()),
+    (Recall, ()),
+    (AUC, ()),
+    (FBetaScore, ("fbeta_score",)),
+    (F1Score, ()),
+    (MeanSquaredError, ("mse", "MSE")),
+    (RootMeanSquaredError, ()),
+    (MeanAbsoluteError, ("mae", "MAE")),
+    (MeanAbsolutePercentageError, ("mape", "MAPE")),
+    (MeanSquaredLogarithmicError, ("msle", "MSLE")),
+    (CosineSimilarity, ()),
+    (LogCoshError, ("logcosh",)),
+    (Hinge, ()),
+    (SquaredHinge, ()),
+    (CategoricalHinge, ()),
+    (KLDivergence, ("kld", "KLD")),
+    (Poisson, ()),
+    (BinaryCrossentropy, ("bce", "BCE")),
+    (CategoricalCrossentropy, ()),
+    (SparseCategoricalCrossentropy, ()),
+)
+CLASSES = {cls.__name__: cls for cls, _ in METRICS}
+# Functions that configs may name, and that are attributes of this module.
+FUNCTIONS = {
+    **_losses.FUNCTIONS,
+    **{
+        f.__name__: f
+        for f in (
+            binary_accuracy,
+            categorical_accuracy,
+            sparse_categorical_accuracy,
+            top_k_categorical_accuracy,
+            sparse_top_k_categorical_accuracy,
+        )
+    },
+}
+TABLE = {
+    **FUNCTIONS,
+    **{_config.snake_case(name): cls for name, cls in CLASSES.items()},
+    **{name: cls for cls, more in METRICS for name in more},
+    **CLASSES,
+}
+
+__all__ = [*CLASSES, *FUNCTIONS, "deserialize", "get", "serialize"]  # noqa: PLE0604  # from tables
+
+
+def get(identifier: Any) -> Any:
+    """The metric for a name, a config, a class, a callable or None.
+
+    "accuracy" is `Accuracy` here; `compile` asks `resolve_accuracy` first.
+
+    >>> get("mse"), get("AUC").curve, get(None)
+    (<MeanSquaredError name=mean_squared_error>, 'ROC', None)
+    """
+    if isinstance(identifier, dict) and identifier.get("class_name") == "function":
+        return MeanMetricWrapper._function(identifier)
+    return _config.resolve(identifier, TABLE, "metric", Metric)
+
+
+def serialize(metric: Any) -> Any:
+    """Plain data for a metric: a dictionary for an object, a name for a function of ours."""
+    return _config.serialize(metric)
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The metric that `serialize` described.
+
+    >>> deserialize(serialize(Precision(top_k=2))).top_k
+    2
+    """
+    with _config.CustomObjectScope(custom_objects or {}):
+        return get(config)
+
+
+# What "accuracy" and "crossentropy" mean: for an output of one unit, for labels, for one-hot rows.
+BY_SHAPE: dict[str, tuple[Any, Any, Any]] = {
+    "accuracy": (BinaryAccuracy, SparseCategoricalAccuracy, CategoricalAccuracy),
+    "crossentropy": (BinaryCrossentropy, SparseCategoricalCrossentropy, CategoricalCrossentropy),
+}
+
+
+def resolve_accuracy(
+    kind: str,
+    y_true_shape: tuple[int | None, ...],
+    y_pred_shape: tuple[int | None, ...],
+    loss: Any = None,
+) -> Callable[..., Metric]:
+    """The metric class that "accuracy" or "crossentropy" means for these shapes.
+
+    An output whose last axis has size 1 is binary; targets of fewer axes than the output, or with
+    a last axis of size 1, are labels; others are one-hot rows. A cross-entropy is read from logits
+    if `loss` is.
+
+    >>> resolve_accuracy("accuracy", (None,), (None, 10)).__name__
+    'SparseCategoricalAccuracy'
+    """
+    if kind not in BY_SHAPE:
+        raise ValueError(f"Expected one of {sorted(BY_SHAPE)}. Received: {kind!r}")
+    classes = y_pred_shape[-1] if y_pred_shape else 1
+    if classes == 1:
+        index = 0
+    elif len(y_true_shape) < len(y_pred_shape) or y_true_shape[-1] == 1:
+        index = 1
+    else:
+        index = 2
+    found = BY_SHAPE[kind][index]
+    if kind == "crossentropy" and getattr(loss, "from_logits", False):
+        return partial(found, from_logits=True)
+    return found
+
+
+def __getattr__(name: str) -> Any:
+    """The further names of functions: `carnyx.metrics.mse`."""
+    if name in FUNCTIONS:
+        return FUNCTIONS[name]
+    raise AttributeError(f"module 'carnyx.metrics' has no attribute {name!r}")

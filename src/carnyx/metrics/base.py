@@ -34,11 +34,13 @@ class Metric(Configurable):
     >>> class Largest(Metric):
     ...     def __init__(self, name="largest", **kwargs):
     ...         super().__init__(name=name, **kwargs)
-    ...         self.value = self.add_variable((), "zeros", name="value")
+    ...         self.top = self.add_variable((), "zeros", name="top")
+    ...
     ...     def update_state(self, y_true, y_pred, sample_weight=None):
-    ...         self.value.assign(jnp.maximum(self.value, jnp.max(jnp.asarray(y_pred))))
+    ...         self.top.assign(jnp.maximum(self.top.value, jnp.max(jnp.asarray(y_pred))))
+    ...
     ...     def result(self):
-    ...         return self.value.value
+    ...         return self.top.value
     >>> float(Largest()([0.0, 0.0], [3.0, 4.0]))
     4.0
     """

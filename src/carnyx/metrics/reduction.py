@@ -91,9 +91,7 @@ class MeanMetricWrapper(FunctionConfig, Mean):
 
     _home = "metrics"
 
-    def __init__(
-        self, fn: Any, name: str | None = None, dtype: Any = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, fn: Any, name: str | None = None, dtype: Any = None, **kwargs: Any) -> None:
         super().__init__(name=name, dtype=dtype)
         self.fn = fn
         self._fn_kwargs = kwargs
@@ -103,6 +101,8 @@ class MeanMetricWrapper(FunctionConfig, Mean):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         mask = get_mask(y_pred)
+        if getattr(y_pred, "dtype", None) in (jnp.bfloat16, jnp.float16):
+            y_pred = y_pred.astype("float32")
         values = self.fn(y_true, y_pred, **self._fn_kwargs)
         weights = merge_mask(sample_weight, mask, "float32", mean=False)
         super().update_state(values, weights)

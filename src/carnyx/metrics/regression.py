@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from carnyx import losses
-from carnyx.losses.base import divide_no_nan
+from carnyx.losses.base import divide_no_nan, pair
 from carnyx.losses.regression import cosine as cosine_similarity
 from carnyx.metrics.reduction import Mean, MeanMetricWrapper
 
@@ -38,8 +38,8 @@ class RootMeanSquaredError(Mean):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch: values [B, ...], weights [B] or of the values' shape."""
-        error = losses.regression.error(y_true, y_pred)
-        super().update_state(jnp.square(error), sample_weight)
+        y_true, y_pred = pair(y_true, y_pred)
+        super().update_state(jnp.square(y_pred - y_true), sample_weight)
 
     def result(self) -> Any:
         mean = divide_no_nan(self.total.value, self.count.value)

@@ -1,0 +1,395 @@
+"""Activations: functions applied to each element, or (softmax and its kin) along an axis.
+
+Each takes an array, a Variable or a KerasTensor (then a node of the graph is recorded) and gives
+the same shape. Names that `get` understands stand in one table at the end; the layers of the same
+names are in `layers/activation.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from carnyx.core import config as _config
+from carnyx.core.symbol import Function, KerasTensor, symbolic_call
+
+_TABLE: dict[str, Callable[..., Any]] = {}
+
+
+def _activation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Puts a function of arrays into the table, and lets it take what programs pass."""
+
+    @functools.wraps(function)
+    def checked(x: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(x, KerasTensor):
+            return symbolic_call(Function(function.__name__, function), (x, *args), kwargs)
+        return function(jnp.asarray(x), *args, **kwargs)
+
+    _TABLE[function.__name__] = checked
+    return checked
+
+
+@_activation
+def linear(x: Any) -> Any:
+    """x itself.
+
+    >>> linear([1.0, -1.0]).tolist()
+    [1.0, -1.0]
+    """
+    return x
+
+
+@_activation
+def relu(
+    x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+) -> Any:
+    """max(x, 0); with arguments: x from `threshold` up to `max_value`, a slope below.
+
+    f(x) = max_value where x >= max_value, x where threshold < x < max_value, else
+    negative_slope (x - threshold).
+
+    >>> relu([-2.0, 3.0]).tolist(), relu([-2.0, 9.0], 0.5, max_value=6).tolist()
+    ([0.0, 3.0], [-1.0, 6.0])
+    """
+    below = negative_slope * jax.nn.relu(threshold - x) if negative_slope else None
+    positive = jnp.where(x > threshold, x, jnp.zeros_like(x)) if threshold else jax.nn.relu(x)
+    if max_value is not None:
+        positive = jnp.clip(positive, 0, max_value)
+    return positive if below is None else positive - below
+
+
+@_activation
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
+    """x where x > 0, else negative_slope x (Maas et al. 2013).
+
+    >>> leaky_relu([-1.0, 2.0], 0.5).tolist()
+    [-0.5, 2.0]
+    """
+    return jax.nn.leaky_relu(x, negative_slope)
+
+
+@_activation
+def relu6(x: Any) -> Any:
+    """min(max(x, 0), 6).
+
+    >>> relu6([-1.0, 2.0, 9.0]).tolist()
+    [0.0, 2.0, 6.0]
+    """
+    return jax.nn.relu6(x)
+
+
+@_activation
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """x where x > 0, else alpha (e^x - 1) (Clevert et al. 2016).
+
+    >>> elu([2.0]).tolist()
+    [2.0]
+    """
+    return jax.nn.elu(x, alpha)
+
+
+@_activation
+def selu(x: Any) -> Any:
+    """1.0507 elu(x, 1.6733), whose outputs tend to mean 0 and variance 1 (Klambauer et al. 2017).
+
+    >>> round(float(selu(1.0)), 4)
+    1.0507
+    """
+    return jax.nn.selu(x)
+
+
+@_activation
+def celu(x: Any, alpha: float = 1.0) -> Any:
+    """max(x, 0) + min(0, alpha (e^(x / alpha) - 1)) (Barron 2017).
+
+    >>> celu([2.0]).tolist()
+    [2.0]
+    """
+    return jax.nn.celu(x, alpha)
+
+
+@_activation
+def gelu(x: Any, approximate: bool = False) -> Any:
+    """x P(Z <= x) for a standard normal Z; approximately by tanh (Hendrycks and Gimpel 2016).
+
+    >>> round(float(gelu(1.0)), 4), round(float(gelu(1.0, approximate=True)), 4)
+    (0.8413, 0.8412)
+    """
+    return jax.nn.gelu(x, approximate)
+
+
+@_activation
+def silu(x: Any) -> Any:
+    """x sigmoid(x), also called swish (Elfwing et al. 2017).
+
+    >>> round(float(silu(1.0)), 4)
+    0.7311
+    """
+    return jax.nn.silu(x)
+
+
+@_activation
+def mish(x: Any) -> Any:
+    """x tanh(softplus(x)) (Misra 2019).
+
+    >>> round(float(mish(1.0)), 4)
+    0.8651
+    """
+    return x * jnp.tanh(jax.nn.softplus(x))
+
+
+@_activation
+def glu(x: Any, axis: int = -1) -> Any:
+    """a sigmoid(b) for the two halves of x along an axis (Dauphin et al. 2017).
+
+    >>> glu([4.0, 0.0]).tolist()
+    [2.0]
+    """
+    return jax.nn.glu(x, axis)
+
+
+@_activation
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + e^-x).
+
+    >>> float(sigmoid(0.0))
+    0.5
+    """
+    return jax.nn.sigmoid(x)
+
+
+@_activation
+def log_sigmoid(x: Any) -> Any:
+    """ln sigmoid(x) = -softplus(-x).
+
+    >>> round(float(log_sigmoid(0.0)), 4)
+    -0.6931
+    """
+    return jax.nn.log_sigmoid(x)
+
+
+@_activation
+def hard_sigmoid(x: Any) -> Any:
+    """x / 6 + 1/2, between 0 and 1.
+
+    >>> hard_sigmoid([-9.0, 0.0, 9.0]).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    return jax.nn.hard_sigmoid(x)
+
+
+@_activation
+def hard_silu(x: Any) -> Any:
+    """x hard_sigmoid(x), also called hard_swish (Howard et al. 2019).
+
+    >>> hard_silu([-9.0, 9.0]).tolist()
+    [-0.0, 9.0]
+    """
+    return jax.nn.hard_silu(x)
+
+
+@_activation
+def sparse_sigmoid(x: Any) -> Any:
+    """(x + 1) / 2, between 0 and 1.
+
+    >>> sparse_sigmoid([-9.0, 0.0, 9.0]).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    return jax.nn.sparse_sigmoid(x)
+
+
+@_activation
+def tanh(x: Any) -> Any:
+    """(e^x - e^-x) / (e^x + e^-x).
+
+    >>> float(tanh(0.0))
+    0.0
+    """
+    return jnp.tanh(x)
+
+
+@_activation
+def hard_tanh(x: Any) -> Any:
+    """x, between -1 and 1.
+
+    >>> hard_tanh([-9.0, 0.5, 9.0]).tolist()
+    [-1.0, 0.5, 1.0]
+    """
+    return jax.nn.hard_tanh(x)
+
+
+@_activation
+def tanh_shrink(x: Any) -> Any:
+    """x - tanh(x).
+
+    >>> float(tanh_shrink(0.0))
+    0.0
+    """
+    return x - jnp.tanh(x)
+
+
+@_activation
+def hard_shrink(x: Any, threshold: float = 0.5) -> Any:
+    """x where |x| > threshold, else 0.
+
+    >>> hard_shrink([-1.0, 0.2, 1.0]).tolist()
+    [-1.0, 0.0, 1.0]
+    """
+    return jnp.where(jnp.abs(x) > threshold, x, jnp.zeros_like(x))
+
+
+@_activation
+def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
+    """x moved towards 0 by `threshold`, and no further than 0.
+
+    >>> soft_shrink([-1.0, 0.2, 1.0]).tolist()
+    [-0.5, 0.0, 0.5]
+    """
+    inside = jnp.where(x < -threshold, x + threshold, jnp.zeros_like(x))
+    return jnp.where(x > threshold, x - threshold, inside)
+
+
+@_activation
+def threshold(x: Any, threshold: float, default_value: float) -> Any:
+    """x where x > threshold, else `default_value`.
+
+    >>> threshold([1.0, 3.0], 2.0, -1.0).tolist()
+    [-1.0, 3.0]
+    """
+    return jnp.where(x > threshold, x, jnp.asarray(default_value, x.dtype))
+
+
+@_activation
+def softplus(x: Any) -> Any:
+    """ln(1 + e^x).
+
+    >>> round(float(softplus(0.0)), 4)
+    0.6931
+    """
+    return jax.nn.softplus(x)
+
+
+@_activation
+def squareplus(x: Any, b: float = 4) -> Any:
+    """(x + sqrt(x^2 + b)) / 2 (Barron 2021).
+
+    >>> float(squareplus(0.0))
+    1.0
+    """
+    return jax.nn.squareplus(x, b)
+
+
+@_activation
+def sparse_plus(x: Any) -> Any:
+    """0 below -1, (x + 1)^2 / 4 up to 1, x above.
+
+    >>> sparse_plus([-2.0, 0.0, 2.0]).tolist()
+    [0.0, 0.25, 2.0]
+    """
+    return jax.nn.sparse_plus(x)
+
+
+@_activation
+def softsign(x: Any) -> Any:
+    """x / (1 + |x|).
+
+    >>> float(softsign(1.0))
+    0.5
+    """
+    return jax.nn.soft_sign(x)
+
+
+@_activation
+def exponential(x: Any) -> Any:
+    """e^x.
+
+    >>> float(exponential(0.0))
+    1.0
+    """
+    return jnp.exp(x)
+
+
+@_activation
+def softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
+    """e^x / sum(e^x) along an axis (or axes): probabilities.
+
+    >>> softmax([1.0, 1.0]).tolist()
+    [0.5, 0.5]
+    """
+    return jax.nn.softmax(x, axis)
+
+
+@_activation
+def log_softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
+    """x - ln(sum(e^x)) along an axis (or axes).
+
+    >>> round(float(log_softmax([1.0, 1.0])[0]), 4)
+    -0.6931
+    """
+    return jax.nn.log_softmax(x, axis)
+
+
+@_activation
+def sparsemax(x: Any, axis: int = -1) -> Any:
+    """The point of the probability simplex nearest to x: max(x - t, 0) with a sum of 1.
+
+    t = (the sum of the k largest - 1) / k, k the number of places with 1 + k z_k > z_1 + ... + z_k
+    for z sorted downwards (Martins and Astudillo 2016, equation 7).
+
+    >>> sparsemax([2.0, 0.0]).tolist(), sparsemax([0.5, 0.5]).tolist()
+    ([1.0, 0.0], [0.5, 0.5])
+    """
+    z = -jnp.sort(-x, axis=axis)
+    count = jnp.cumsum(jnp.ones_like(z), axis=axis)
+    support = 1 + count * z > jnp.cumsum(z, axis=axis)
+    size = jnp.sum(support, axis=axis, keepdims=True)
+    total = jnp.sum(jnp.where(support, z, jnp.zeros_like(z)), axis=axis, keepdims=True)
+    return jax.nn.relu(x - (total - 1) / size.astype(x.dtype))
+
+
+swish = silu
+hard_swish = hard_silu
+
+# Every name by which a program or a file may ask for an activation.
+TABLE: dict[str, Callable[..., Any]] = {**_TABLE, "swish": silu, "hard_swish": hard_silu}
+
+__all__ = [*TABLE, "deserialize", "get", "serialize"]  # noqa: PLE0604  # made from the table
+
+
+def get(identifier: Any) -> Any:
+    """The activation for a name, a config, a callable or None (linear).
+
+    >>> get("relu") is relu, get(None) is linear
+    (True, True)
+    """
+    if identifier is None:
+        return linear
+    if isinstance(identifier, dict) and identifier.get("class_name") == "function":
+        return get(identifier["config"])
+    found = _config.resolve(identifier, TABLE, "activation")
+    if not callable(found):
+        raise TypeError(f"An activation is a function of an array. Received: {identifier!r}")
+    return found
+
+
+def serialize(activation: Any) -> Any:
+    """The name of one of ours; a dictionary for a registered function or an object.
+
+    >>> serialize(relu)
+    'relu'
+    """
+    return _config.serialize(activation)
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The activation that `serialize` described.
+
+    >>> deserialize("tanh") is tanh
+    True
+    """
+    with _config.CustomObjectScope(custom_objects or {}):
+        return get(config)

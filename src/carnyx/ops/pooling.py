@@ -1,0 +1,158 @@
+"""Max and average pooling of any rank.
+
+Windows that do not overlap are read by reshaping: the maximum of a short axis is a few elementwise
+maxima, and the gradient goes back by the index of the first maximum, one byte a window. Other
+windows use the sliding-window primitives.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from carnyx.core.composite import composite
+from carnyx.ops.convolution import tuple_of, window_padding
+
+
+def max_pool(
+    x: Any,
+    pool_size: Any,
+    strides: Any = None,
+    padding: str = "valid",
+    data_format: str = "channels_last",
+) -> Any:
+    """The maximum of every window: [B, *space, C] -> [B, *space', C].
+
+    `strides` is `pool_size` by default. "same" pads with minus infinity. The gradient goes to the
+    first maximum of a window; NaN in a window is its maximum.
+    """
+    return _pool(x, pool_size, strides, padding, data_format, _max_windows, _max_disjoint)
+
+
+def average_pool(
+    x: Any,
+    pool_size: Any,
+    strides: Any = None,
+    padding: str = "valid",
+    data_format: str = "channels_last",
+) -> Any:
+    """The mean of every window; padded places do not count: [B, *space, C] -> [B, *space', C]."""
+    return _pool(x, pool_size, strides, padding, data_format, _mean_windows, _mean_disjoint)
+
+
+def _pool(
+    x: Any, pool_size: Any, strides: Any, padding: str, data_format: str, windows: Any, disjoint: Any
+) -> Any:
+    rank = x.ndim - 2
+    window = tuple_of(pool_size, rank, "pool_size")
+    strides = window if strides is None else tuple_of(strides, rank, "strides")
+    if data_format == "channels_first":
+        x = jnp.moveaxis(x, 1, -1)
+    sizes = x.shape[1:-1]
+    pads = window_padding(padding, sizes, window, strides, (1,) * rank)
+    if padding == "valid" and any(n < k for n, k in zip(sizes, window, strict=True)):
+        raise ValueError(
+            f"pooling window {window} is larger than the input of size {sizes}. Use a smaller "
+            "pool_size or padding='same'."
+        )
+    if window == strides and not any(a or b for a, b in pads):
+        y = disjoint(x, window)
+    else:
+        y = windows(x, window, strides, pads)
+    return jnp.moveaxis(y, -1, 1) if data_format == "channels_first" else y
+
+
+def _max_windows(x: Any, window: Any, strides: Any, pads: Any) -> Any:
+    low = -np.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
+    low = np.asarray(low, x.dtype)
+    return lax.reduce_window(
+        x, low, lax.max, (1, *window, 1), (1, *strides, 1), [(0, 0), *pads, (0, 0)]
+    )
+
+
+def _mean_windows(x: Any, window: Any, strides: Any, pads: Any) -> Any:
+    def total(a: Any) -> Any:
+        zero = np.asarray(0, a.dtype)
+        return lax.reduce_window(
+            a, zero, lax.add, (1, *window, 1), (1, *strides, 1), [(0, 0), *pads, (0, 0)]
+        )
+
+    if not any(a or b for a, b in pads):
+        return total(x) / np.asarray(np.prod(window), x.dtype)
+    return total(x) / total(jnp.ones((1, *x.shape[1:-1], 1), x.dtype))
+
+
+def _split(x: Any, window: Any) -> Any:
+    """[B, n, m, C] -> [B, n // a, a, m // b, b, C], what is left over cut off."""
+    cropped = tuple(slice(n // k * k) for n, k in zip(x.shape[1:-1], window, strict=True))
+    x = x[(slice(None), *cropped)]
+    pairs = [p for n, k in zip(x.shape[1:-1], window, strict=True) for p in (n // k, k)]
+    return x.reshape(x.shape[0], *pairs, x.shape[-1])
+
+
+def _inner_axes(rank: int) -> tuple[int, ...]:
+    return tuple(range(2, 2 * rank + 1, 2))
+
+
+def _mean_disjoint(x: Any, window: Any) -> Any:
+    return jnp.mean(_split(x, window), axis=_inner_axes(len(window)))
+
+
+def _places(x: Any, window: Any) -> list[Any]:
+    """The elements at each place of the windows, in the order of reading: each [B, *space', C]."""
+    split = _split(x, window)
+    return [
+        split[(slice(None), *(p for k in place for p in (slice(None), k)))]
+        for place in itertools.product(*map(range, window))
+    ]
+
+
+def _max_forward(x: Any, window: Any) -> tuple[Any, Any]:
+    """The maxima, and the place of the first one in each window."""
+    places = _places(x, window)
+    best = functools.reduce(jnp.maximum, places)
+    index = jnp.full(best.shape, len(places) - 1, jnp.uint8 if len(places) < 256 else jnp.int32)
+    for k in reversed(range(len(places) - 1)):
+        index = jnp.where(places[k] == best, jnp.asarray(k, index.dtype), index)
+    return best, index
+
+
+def _max_backward(index: Any, gradient: Any, window: Any, shape: Any) -> Any:
+    rank = len(window)
+    apart = tuple(range(2, 2 * rank + 1, 2))
+    place = jnp.arange(int(np.prod(window)), dtype=index.dtype).reshape(window)
+    place = place.reshape(1, *(p for k in window for p in (1, k)), 1)
+    hit = jnp.expand_dims(index, apart) == place
+    spread = jnp.where(hit, jnp.expand_dims(gradient, apart), jnp.zeros((), gradient.dtype))
+    covered = [n // k * k for n, k in zip(shape[1:-1], window, strict=True)]
+    full = spread.reshape(shape[0], *covered, shape[-1])
+    rest = [(0, n - m) for n, m in zip(shape[1:-1], covered, strict=True)]
+    return jnp.pad(full, [(0, 0), *rest, (0, 0)]) if any(b for _, b in rest) else full
+
+
+_forward_call = composite("max_pool", static=("window",))(_max_forward)
+_backward_call = composite("max_pool_grad", static=("window", "shape"))(_max_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _max_disjoint(x: Any, window: Any) -> Any:
+    return functools.reduce(jnp.maximum, _places(x, window))
+
+
+def _max_fwd(x: Any, window: Any) -> Any:
+    best, index = _forward_call(x, window=window)
+    return best, (index, jnp.zeros((0, *x.shape), x.dtype))
+
+
+def _max_bwd(window: Any, saved: Any, gradient: Any) -> Any:
+    index, like = saved
+    return (_backward_call(index, gradient, window=window, shape=like.shape[1:]),)
+
+
+_max_disjoint.defvjp(_max_fwd, _max_bwd)

@@ -1,0 +1,217 @@
+"""Learning-rate schedules: functions of the step, which is an integer from 0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from carnyx.core.config import Configurable
+from carnyx.core.config import deserialize as deserialize
+from carnyx.core.config import serialize_object as serialize
+
+
+class LearningRateSchedule(Configurable):
+    """Base: subclasses define `__call__(step) -> rate`."""
+
+    def __call__(self, step: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(step).")
+
+
+class ExponentialDecay(LearningRateSchedule):
+    """initial decay_rate^(step / decay_steps), the exponent rounded down when `staircase`.
+
+    >>> float(ExponentialDecay(1.0, 10, 0.5)(20))
+    0.25
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str = "ExponentialDecay",
+    ) -> None:
+        self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
+        self.decay_rate, self.staircase, self.name = decay_rate, staircase, name
+        _positive("decay_steps", decay_steps)
+
+    def __call__(self, step: Any) -> Any:
+        power = jnp.asarray(step, jnp.float32) / self.decay_steps
+        power = jnp.floor(power) if self.staircase else power
+        return self.initial_learning_rate * self.decay_rate**power
+
+
+class PiecewiseConstantDecay(LearningRateSchedule):
+    """values[i] while step <= boundaries[i], and the last value after.
+
+    >>> float(PiecewiseConstantDecay([5], [1.0, 0.5])(6))
+    0.5
+    """
+
+    def __init__(self, boundaries: Any, values: Any, name: str = "PiecewiseConstant") -> None:
+        if len(boundaries) != len(values) - 1:
+            raise ValueError(
+                f"PiecewiseConstantDecay: {len(boundaries)} boundaries need "
+                f"{len(boundaries) + 1} values. Received {len(values)}."
+            )
+        self.boundaries, self.values, self.name = list(boundaries), list(values), name
+
+    def __call__(self, step: Any) -> Any:
+        index = jnp.searchsorted(np.asarray(self.boundaries), jnp.asarray(step), side="left")
+        return jnp.asarray(self.values, jnp.float32)[index]
+
+
+class PolynomialDecay(LearningRateSchedule):
+    """(initial - end) (1 - step / decay_steps)^power + end; `cycle` starts anew, longer.
+
+    >>> float(PolynomialDecay(1.0, 10, 0.0)(5))
+    0.5
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        end_learning_rate: float = 0.0001,
+        power: float = 1.0,
+        cycle: bool = False,
+        name: str = "PolynomialDecay",
+    ) -> None:
+        self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
+        self.end_learning_rate, self.power, self.cycle = end_learning_rate, power, cycle
+        self.name = name
+        _positive("decay_steps", decay_steps)
+
+    def __call__(self, step: Any) -> Any:
+        step = jnp.asarray(step, jnp.float32)
+        steps = jnp.float32(self.decay_steps)
+        if self.cycle:
+            steps = steps * jnp.maximum(jnp.ceil(step / steps), 1.0)
+        left = 1 - jnp.minimum(step, steps) / steps
+        drop = self.initial_learning_rate - self.end_learning_rate
+        return drop * left**self.power + self.end_learning_rate
+
+
+class InverseTimeDecay(LearningRateSchedule):
+    """initial / (1 + decay_rate step / decay_steps).
+
+    >>> float(InverseTimeDecay(1.0, 1, 1.0)(1))
+    0.5
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str = "InverseTimeDecay",
+    ) -> None:
+        self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
+        self.decay_rate, self.staircase, self.name = decay_rate, staircase, name
+        _positive("decay_steps", decay_steps)
+
+    def __call__(self, step: Any) -> Any:
+        part = jnp.asarray(step, jnp.float32) / self.decay_steps
+        part = jnp.floor(part) if self.staircase else part
+        return self.initial_learning_rate / (1 + self.decay_rate * part)
+
+
+class CosineDecay(LearningRateSchedule):
+    """Half a cosine from the initial rate to alpha times it (Loshchilov and Hutter 2017), after a
+    linear warm-up to `warmup_target` in `warmup_steps`.
+
+    >>> round(float(CosineDecay(1.0, 10)(5)), 6)
+    0.5
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        alpha: float = 0.0,
+        name: str = "CosineDecay",
+        warmup_target: float | None = None,
+        warmup_steps: int = 0,
+    ) -> None:
+        self.initial_learning_rate, self.decay_steps, self.alpha = (
+            initial_learning_rate,
+            decay_steps,
+            alpha,
+        )
+        self.name, self.warmup_target, self.warmup_steps = name, warmup_target, warmup_steps
+        _positive("decay_steps", decay_steps)
+
+    def __call__(self, step: Any) -> Any:
+        step = jnp.asarray(step, jnp.float32)
+        if self.warmup_target is None:
+            return self._decay(step, self.initial_learning_rate)
+        top, start = self.warmup_target, self.initial_learning_rate
+        rising = start + (top - start) * step / max(self.warmup_steps, 1)
+        return jnp.where(
+            step < self.warmup_steps, rising, self._decay(step - self.warmup_steps, top)
+        )
+
+    def _decay(self, step: Any, start: float) -> Any:
+        part = jnp.minimum(step, self.decay_steps) / self.decay_steps
+        cosine = 0.5 * (1 + jnp.cos(jnp.pi * part))
+        return start * ((1 - self.alpha) * cosine + self.alpha)
+
+
+class CosineDecayRestarts(LearningRateSchedule):
+    """Cosine decays one after another, each t_mul times as long and m_mul times as high.
+
+    >>> round(float(CosineDecayRestarts(1.0, 4)(4)), 6)
+    1.0
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        first_decay_steps: int,
+        t_mul: float = 2.0,
+        m_mul: float = 1.0,
+        alpha: float = 0.0,
+        name: str = "SGDRDecay",
+    ) -> None:
+        self.initial_learning_rate, self.first_decay_steps = (
+            initial_learning_rate,
+            first_decay_steps,
+        )
+        self.t_mul, self.m_mul, self.alpha, self.name = t_mul, m_mul, alpha, name
+        _positive("first_decay_steps", first_decay_steps)
+
+    def __call__(self, step: Any) -> Any:
+        done = jnp.asarray(step, jnp.float32) / self.first_decay_steps
+        if self.t_mul == 1.0:
+            cycle = jnp.floor(done)
+            part = done - cycle
+        else:
+            ratio = 1 - done * (1 - self.t_mul)
+            cycle = jnp.floor(jnp.log(ratio) / jnp.log(self.t_mul))
+            before = (1 - self.t_mul**cycle) / (1 - self.t_mul)
+            part = (done - before) / self.t_mul**cycle
+        height = self.m_mul**cycle
+        cosine = 0.5 * height * (1 + jnp.cos(jnp.pi * part))
+        return self.initial_learning_rate * ((1 - self.alpha) * cosine + self.alpha)
+
+
+def _positive(name: str, value: Any) -> None:
+    if value <= 0:
+        raise ValueError(f"{name} is above 0. Received: {name}={value!r}")
+
+
+__all__ = [
+    "CosineDecay",
+    "CosineDecayRestarts",
+    "ExponentialDecay",
+    "InverseTimeDecay",
+    "LearningRateSchedule",
+    "PiecewiseConstantDecay",
+    "PolynomialDecay",
+    "deserialize",
+    "serialize",
+]
