@@ -19,7 +19,7 @@ from carnyx.core import config as _config
 from carnyx.core import dtypes
 from carnyx.core.config import Configurable, snake_case
 from carnyx.ops import random as host
-from carnyx.random import SeedGenerator, default_seed, draw_seed
+from carnyx.random import SeedGenerator, draw_seed, make_default_seed
 
 # The standard deviation of a standard normal variable cut at +-2.
 TRUNCATED_STDDEV = 0.87962566103423978
@@ -117,7 +117,7 @@ class RandomInitializer(Initializer):
                 f"{type(self).__name__}: `seed` is an int, a SeedGenerator or None. "
                 f"Received: {seed!r}"
             )
-        self.seed = default_seed() if seed is None else seed
+        self.seed = make_default_seed() if seed is None else seed
 
     def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
         if name == "seed":  # None stays None: a twin is to draw its own
@@ -215,7 +215,7 @@ def compute_fans(
     if input_axes is not None and output_axes is not None:
         return math.prod(shape[a] for a in input_axes), math.prod(shape[a] for a in output_axes)
     if len(shape) < 2:
-        return (shape[0],) * 2 if shape else (1, 1)
+        return (shape[0], shape[0]) if shape else (1, 1)
     window = math.prod(shape[:-2])
     return shape[-2] * window, shape[-1] * window
 

@@ -1,5 +1,7 @@
 """Random numbers: seed generators, whose state is a Variable, and the draws from them.
 
+The arithmetic below the draws, and its NumPy twin for weights, is in `ops/random.py`.
+
 A draw is a function of a key: uint32 (seed, count). `seed` may be an int (the same numbers at each
 call), a `SeedGenerator` (the next numbers at each call) or None (the global generator's). The bits
 are threefry's, so a seed gives the same numbers on every engine.
@@ -14,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from carnyx.core import dtypes
+from carnyx.core import dtypes, state
 from carnyx.core.config import Configurable, unique_name
 from carnyx.core.variable import Variable
+from carnyx.ops import random as _ops
 
 _global: dict[str, Any] = {"generator": None}
 
@@ -38,27 +41,44 @@ class SeedGenerator(Configurable):
 
     is_seed_generator = True
 
-    def __init__(self, seed: int | None = None, name: str | None = None, **_: Any) -> None:
-        self.name = name or unique_name("seed_generator")
-        self._given = seed
-        self.initial_seed = make_default_seed() if seed is None else seed
-        if not isinstance(self.initial_seed, (int, np.integer)):
+    def __init__(self, seed: int | None = None, name: str | None = None) -> None:
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer))):
             raise ValueError(f"SeedGenerator: a seed is a whole number or None. Received: {seed!r}")
-        start = np.array([self.initial_seed % 2**32, 0], "uint32")
-        self.state = Variable(start, trainable=False, autocast=False, name="seed_generator_state")
+        self.name = name or unique_name("seed_generator")
+        start = make_default_seed() if seed is None else int(seed)
+        with state.name_scope(self.name):
+            self.state = Variable(
+                np.array([start % 2**32, 0], "uint32"),
+                trainable=False,
+                autocast=False,
+                name="seed_generator_state",
+            )
 
     def next(self, ordered: bool = True) -> Any:
-        """The key now, uint32 [2]; the count goes up by one."""
-        key = self.state.value
-        self.state.assign(key + np.array([0, 1], "uint32"))
-        return key
+        """The key now, uint32 [2]; the state moves on.
 
-    def get_config(self) -> dict[str, Any]:
-        return {"seed": self._given}
+        `ordered` counts the second word up. Otherwise both words are scattered over [0, 933199),
+        as Keras does for its global generator.
+        """
+        key = self.state.value
+        if ordered:
+            self.state.assign(key + np.array([0, 1], "uint32"))
+        else:
+            self.state.assign((key + np.uint32(1)) * np.uint32(5387) % np.uint32(933199))
+        return key
 
 
 def global_seed_generator() -> SeedGenerator:
-    """The generator behind `seed=None`."""
+    """The generator behind `seed=None`.
+
+    Raises ValueError in code that is being compiled: the numbers would be the same at every step.
+    """
+    if any(not scope.permissive for scope in state.context.scopes):
+        raise ValueError(
+            "A random function was called with seed=None in code that is being compiled, which "
+            "would give the same numbers at every step. Keep a generator as an attribute of the "
+            "layer, `self.seeds = carnyx.random.SeedGenerator()`, and pass `seed=self.seeds`."
+        )
     if _global["generator"] is None:
         _global["generator"] = SeedGenerator()
     return _global["generator"]
@@ -66,22 +86,22 @@ def global_seed_generator() -> SeedGenerator:
 
 def set_random_seed(seed: int) -> None:
     """Seeds Python's `random`, NumPy's global generator and Carnyx: runs repeat bit for bit."""
-    if not isinstance(seed, (int, np.integer)):
-        raise ValueError(f"set_random_seed: expected a whole number. Received: {seed!r}")
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise ValueError(f"set_random_seed: a whole number in [0, 2^32). Received: {seed!r}")
     python_random.seed(int(seed))
-    np.random.seed(int(seed) % 2**32)  # noqa: NPY002  # user programs draw from it
+    np.random.seed(int(seed))  # noqa: NPY002  # user programs draw from it
     _global["generator"] = SeedGenerator(int(seed), name="global_seed_generator")
 
 
 def draw_seed(seed: Any) -> Any:
     """The key, uint32 [2], of an int, a SeedGenerator, a key, or None."""
     if seed is None:
-        return global_seed_generator().next()
+        return global_seed_generator().next(ordered=False)
     if isinstance(seed, SeedGenerator):
         return seed.next()
-    if isinstance(seed, (int, np.integer)):
-        return jnp.asarray(np.array([int(seed) % 2**32, 0], "uint32"))
-    if hasattr(seed, "shape") and tuple(seed.shape) == (2,):
+    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+        return np.array([int(seed) % 2**32, 0], "uint32")
+    if isinstance(seed, (jax.Array, np.ndarray)) and tuple(seed.shape) == (2,):
         return seed
     raise ValueError(f"A seed is an int, a SeedGenerator or None. Received: {seed!r}")
 
@@ -121,52 +141,66 @@ def truncated_normal(
 
 
 def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Any:
-    """Indices drawn with probabilities softmax(logits): [B, C] -> [B, num_samples]."""
+    """Indices drawn with probabilities softmax(logits): [B, C] -> [B, num_samples].
+
+    >>> categorical([[0.0, -100.0], [-100.0, 0.0]], 3, seed=1).tolist()
+    [[0, 0, 0], [1, 1, 1]]
+    """
     logits = jnp.asarray(logits)
-    shape = (num_samples, *logits.shape[:-1])
-    return jax.random.categorical(draw_seed(seed), logits, -1, shape).T.astype(dtype)
+    if logits.ndim != 2:
+        raise ValueError(f"categorical: logits are [B, C]. Received shape {logits.shape}")
+    # the layout of the draws, samples before classes, is the one that Keras's numbers come from
+    shape = (logits.shape[0], num_samples)
+    drawn = jax.random.categorical(draw_seed(seed), logits[..., None], axis=1, shape=shape)
+    return drawn.astype(dtypes.standardize_dtype(dtype))
 
 
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
     """Each element kept with probability 1 - rate and then divided by it, else 0
     (Srivastava et al. 2014). `noise_shape` has 1 (or None: as the input) on axes that drop as one.
+
+    >>> sorted(set(dropout(jnp.ones(50), 0.5, seed=1).tolist()))
+    [0.0, 2.0]
     """
-    keep = 1.0 - rate
-    shape = inputs.shape if noise_shape is None else _noise_shape(inputs, noise_shape)
-    mask = jax.random.bernoulli(draw_seed(seed), keep, shape)
-    return jnp.where(mask, inputs / jnp.asarray(keep, inputs.dtype), jnp.zeros((), inputs.dtype))
-
-
-def _noise_shape(inputs: Any, noise_shape: Any) -> tuple[int, ...]:
-    return tuple(
-        n if given is None else given
-        for n, given in zip(inputs.shape, noise_shape, strict=True)
-    )
+    if not 0 <= rate <= 1:
+        raise ValueError(f"dropout: rate is in [0, 1]. Received: {rate!r}")
+    inputs = jnp.asarray(inputs)
+    return inputs if rate == 0 else _ops.dropout(draw_seed(seed), inputs, rate, noise_shape)
 
 
 def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Any:
-    """`x` with its slices along `axis` in random order."""
-    return jax.random.permutation(draw_seed(seed), jnp.asarray(x), axis)
+    """The elements along `axis` in random order, each line of the other axes in its own.
+
+    >>> sorted(shuffle([1, 2, 3], seed=1).tolist())
+    [1, 2, 3]
+    """
+    return jax.random.permutation(draw_seed(seed), jnp.asarray(x), axis, independent=True)
 
 
 def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None) -> Any:
-    """Gamma numbers of shape parameter `alpha` and scale 1."""
+    """Gamma numbers of shape parameter `alpha` > 0 and scale 1."""
     dtype = dtypes.standardize_dtype(dtype)
-    return jax.random.gamma(draw_seed(seed), alpha, tuple(shape), dtype)
+    return jax.random.gamma(draw_seed(seed), jnp.asarray(alpha), tuple(shape), dtype)
 
 
 def beta(shape: Any, alpha: Any, beta: Any, dtype: Any = None, seed: Any = None) -> Any:
-    """Beta numbers."""
+    """Beta numbers, in (0, 1), of parameters `alpha`, `beta` > 0."""
     dtype = dtypes.standardize_dtype(dtype)
+    alpha, beta = jnp.asarray(alpha), jnp.asarray(beta)
     return jax.random.beta(draw_seed(seed), alpha, beta, tuple(shape), dtype)
 
 
-def binomial(shape: Any, counts: Any, probabilities: Any, dtype: Any = None, seed: Any = None) -> Any:
-    """How many of `counts` trials succeed, each with its probability."""
+def binomial(
+    shape: Any, counts: Any, probabilities: Any, dtype: Any = None, seed: Any = None
+) -> Any:
+    """How many of `counts` trials succeed, each with its probability.
+
+    >>> binomial((3,), 5, 1.0, seed=1).tolist()
+    [5.0, 5.0, 5.0]
+    """
     dtype = dtypes.standardize_dtype(dtype)
-    return jax.random.binomial(
-        draw_seed(seed), jnp.asarray(counts, dtype), probabilities, tuple(shape), dtype
-    )
+    counts, chances = jnp.asarray(counts), jnp.asarray(probabilities)
+    return jax.random.binomial(draw_seed(seed), counts, chances, tuple(shape), dtype)
 
 
 __all__ = [

@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx.core.config import Configurable, resolve
-from carnyx.core.config import deserialize as deserialize
-from carnyx.core.config import serialize_object as serialize
+from carnyx.core import config as _config
+from carnyx.core.config import Configurable, snake_case
 
 
 class Regularizer(Configurable):
-    """Base: subclasses define `__call__(x) -> scalar`."""
+    """Base of all regularizers: a subclass defines `__call__(x) -> scalar`.
+
+    >>> class Mean(Regularizer):
+    ...     def __call__(self, x):
+    ...         return jnp.mean(x)
+    >>> float(Mean()(jnp.array([1.0, 3.0])))
+    2.0
+    """
 
     def __call__(self, x: Any) -> Any:
         return 0.0
 
 
 def _factor(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"Regularizer: {name} is a number. Received: {name}={value!r}")
-    if value < 0 or not math.isfinite(value):
-        raise ValueError(
-            f"Regularizer: {name} is a finite number from 0. Received: {name}={value!r}"
-        )
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0:
+        raise ValueError(f"{name} is a finite number from 0. Received: {name}={value!r}")
     return float(value)
 
 
 class L1L2(Regularizer):
-    """l1 sum(abs(x)) + l2 sum(x^2).
+    """l1 sum(|x|) + l2 sum(x^2).
 
     >>> float(L1L2(0.5, 0.25)(jnp.array([1.0, -2.0])))
     2.75
     """
 
-    def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
+    def __init__(self, l1: float | None = 0.0, l2: float | None = 0.0) -> None:
         self.l1 = _factor("l1", 0.0 if l1 is None else l1)
         self.l2 = _factor("l2", 0.0 if l2 is None else l2)
 
     def __call__(self, x: Any) -> Any:
-        x = jnp.asarray(getattr(x, "value", x))
+        x = jnp.asarray(x)
         penalty = jnp.zeros((), x.dtype)
         if self.l1:
             penalty = penalty + self.l1 * jnp.sum(jnp.abs(x))
@@ -51,76 +55,101 @@ class L1L2(Regularizer):
 
 
 class L1(Regularizer):
-    """l1 sum(abs(x))."""
+    """l1 sum(|x|).
 
-    def __init__(self, l1: float = 0.01) -> None:
+    >>> float(L1(0.5)(jnp.array([1.0, -2.0])))
+    1.5
+    """
+
+    def __init__(self, l1: float | None = 0.01) -> None:
         self.l1 = _factor("l1", 0.01 if l1 is None else l1)
 
     def __call__(self, x: Any) -> Any:
-        return L1L2(l1=self.l1)(x)
+        return self.l1 * jnp.sum(jnp.abs(jnp.asarray(x)))
 
 
 class L2(Regularizer):
-    """l2 sum(x^2)."""
+    """l2 sum(x^2).
 
-    def __init__(self, l2: float = 0.01) -> None:
+    >>> float(L2(0.5)(jnp.array([1.0, -2.0])))
+    2.5
+    """
+
+    def __init__(self, l2: float | None = 0.01) -> None:
         self.l2 = _factor("l2", 0.01 if l2 is None else l2)
 
     def __call__(self, x: Any) -> Any:
-        return L1L2(l2=self.l2)(x)
+        return self.l2 * jnp.sum(jnp.square(jnp.asarray(x)))
 
 
 class OrthogonalRegularizer(Regularizer):
-    """factor times the mean absolute cosine between different rows (or columns) of a matrix."""
+    """`factor` times the mean |cosine| between different rows (or columns) of a matrix.
+
+    Args:
+        factor: from 0.
+        mode: "rows" or "columns", which are to be orthogonal.
+
+    >>> float(OrthogonalRegularizer(0.5)(jnp.array([[1.0, 0.0], [1.0, 0.0]])))
+    0.5
+    """
 
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
         if mode not in ("rows", "columns"):
-            raise ValueError(f"OrthogonalRegularizer: mode is 'rows' or 'columns'. Got: {mode!r}")
+            raise ValueError(
+                f"OrthogonalRegularizer: mode is 'rows' or 'columns'. Received: {mode!r}"
+            )
         self.factor, self.mode = _factor("factor", factor), mode
 
     def __call__(self, x: Any) -> Any:
-        x = jnp.asarray(getattr(x, "value", x))
+        x = jnp.asarray(x)
         if x.ndim != 2:
-            raise ValueError(f"OrthogonalRegularizer needs a matrix. Received shape {x.shape}")
+            raise ValueError(f"OrthogonalRegularizer needs a matrix. Received shape: {x.shape}")
         rows = x if self.mode == "rows" else x.T
-        norm = jnp.sqrt(jnp.maximum(jnp.sum(rows**2, axis=1, keepdims=True), 1e-12))
-        cosines = (rows / norm) @ (rows / norm).T
-        n = rows.shape[0]
-        pairs = n * (n - 1) / 2
-        return self.factor * 0.5 * jnp.sum(jnp.abs(cosines * (1 - jnp.eye(n)))) / pairs
+        # a row of zeros has no direction: it counts as orthogonal to all, with a finite gradient
+        rows = rows / jnp.sqrt(jnp.maximum(jnp.sum(rows**2, axis=1, keepdims=True), 1e-12))
+        count = rows.shape[0]
+        others = 1 - jnp.eye(count, dtype=x.dtype)
+        total = 0.5 * jnp.sum(jnp.abs(rows @ rows.T * others))
+        return self.factor * total / (count * (count - 1) / 2)
 
 
-def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
-    """An L1L2."""
-    return L1L2(l1, l2)
+_CLASSES = (L1, L1L2, L2, OrthogonalRegularizer)
+# Every name by which a program or a file may ask for a regularizer.
+TABLE: dict[str, Any] = {
+    **{cls.__name__: cls for cls in _CLASSES},
+    **{snake_case(cls.__name__): cls for cls in _CLASSES},
+    "l1_l2": L1L2,
+}
 
-
-l1, l2, orthogonal_regularizer = L1, L2, OrthogonalRegularizer
-TABLE: dict[str, Any] = {c.__name__: c for c in (L1, L2, L1L2, OrthogonalRegularizer)}
-TABLE |= {"l1": L1, "l2": L2, "orthogonal_regularizer": OrthogonalRegularizer}
-TABLE |= {"l1_l2": l1_l2}
+__all__ = ["Regularizer", *TABLE, "deserialize", "get", "serialize"]  # noqa: PLE0604  # the table
 
 
 def get(identifier: Any) -> Any:
-    """The regularizer for a name, a config, an object or a callable.
+    """The regularizer for a name, a config, a class, a callable or None.
 
-    >>> get("l2").l2
-    0.01
+    >>> get("l2").l2, get(None)
+    (0.01, None)
     """
-    return l1_l2() if identifier == "l1_l2" else resolve(identifier, TABLE, "regularizer")
+    return _config.resolve(identifier, TABLE, "regularizer", Regularizer)
 
 
-__all__ = [
-    "L1",
-    "L1L2",
-    "L2",
-    "OrthogonalRegularizer",
-    "Regularizer",
-    "deserialize",
-    "get",
-    "l1",
-    "l1_l2",
-    "l2",
-    "orthogonal_regularizer",
-    "serialize",
-]
+def serialize(regularizer: Any) -> Any:
+    """Plain data for a regularizer."""
+    return _config.serialize(regularizer)
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The regularizer that `serialize` described.
+
+    >>> deserialize(serialize(L1(0.5))).l1
+    0.5
+    """
+    with _config.CustomObjectScope(custom_objects or {}):
+        return get(config)
+
+
+def __getattr__(name: str) -> Any:
+    """The further names: `carnyx.regularizers.l2`."""
+    if name in TABLE:
+        return TABLE[name]
+    raise AttributeError(f"module 'carnyx.regularizers' has no attribute {name!r}")

@@ -122,18 +122,20 @@ class Network(Layer):
         hint = errors.nearest(str(name), names)
         raise ValueError(f"No layer named {name!r} in model '{self.name}'.{hint} Layers: {names}")
 
-    def build_from(self, *args: Any, **kwargs: Any) -> Any:
-        """Builds from arrays (or anything with shape and dtype) without computing anything.
+    def placeholders(self, structure: Any) -> Any:
+        """KerasTensors like the arrays (or anything with shape and dtype) in a structure."""
 
-        Returns KerasTensors like the outputs.
-        """
         def placeholder(leaf: Any) -> Any:
             if not hasattr(leaf, "dtype"):
                 return leaf
             cast = dtypes.is_float(leaf.dtype)
             return KerasTensor((None, *leaf.shape[1:]), self.compute_dtype if cast else leaf.dtype)
 
-        args, kwargs = jax.tree.map(placeholder, (args, kwargs))
+        return jax.tree.map(placeholder, structure)
+
+    def build_from(self, *args: Any, **kwargs: Any) -> Any:
+        """Builds from arrays without computing anything; returns KerasTensors like the outputs."""
+        args, kwargs = self.placeholders((args, kwargs))
         return self.compute_output_spec(*args, **kwargs)
 
     @property

@@ -1,14 +1,13 @@
-"""Engines: each compiles a Program. This table and the engine's own file alone name one."""
+"""Engines: each compiles Programs. This table and the engine's own file alone name one."""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 from carnyx.core.errors import nearest
-from carnyx.engines.base import Engine, Limitation
+from carnyx.engines.base import Engine, Limitation, UnsupportedError
 
-# Name -> (module, class).
+# Name -> (module, class). A module is imported when its engine is first asked for.
 ENGINES = {
     "xla": ("carnyx.engines.xla", "XLAEngine"),
     "numpy": ("carnyx.engines.numpy", "NumpyEngine"),
@@ -29,12 +28,17 @@ def set_engine(name: str) -> None:
     _chosen["name"] = name
 
 
-def get_engine(name: str | None = None) -> Any:
-    """The engine of that name, made once; None means the chosen one."""
+def get_engine(name: str | None = None) -> Engine:
+    """The engine of that name, made once; None means the chosen one.
+
+    >>> get_engine("xla").name
+    'xla'
+    """
     name = engine_name() if name is None else name
     if name not in ENGINES:
         raise ValueError(
-            f"Unknown engine {name!r}.{nearest(str(name), ENGINES)} Engines: {list(ENGINES)}."
+            f"Unknown engine {name!r}.{nearest(str(name), ENGINES)} Expected one of "
+            f"{', '.join(ENGINES)}."
         )
     if name not in _made:
         module, cls = ENGINES[name]
@@ -42,4 +46,12 @@ def get_engine(name: str | None = None) -> Any:
     return _made[name]
 
 
-__all__ = ["ENGINES", "Engine", "Limitation", "engine_name", "get_engine", "set_engine"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "Limitation",
+    "UnsupportedError",
+    "engine_name",
+    "get_engine",
+    "set_engine",
+]

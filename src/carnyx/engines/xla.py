@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from carnyx.engines.base import Engine
+from carnyx.engines.base import Compiled, Engine
 from carnyx.program.trace import Program
 
 
@@ -23,10 +23,11 @@ class XLAEngine(Engine):
     def get(self, native: Any) -> np.ndarray:
         return np.asarray(native)
 
-    def compile(self, program: Program) -> Callable[[Sequence[Any]], list[Any]]:
+    def compile(self, program: Program, donate: Sequence[str] = ()) -> Compiled:
         def run(*values: Any) -> list[Any]:
             return program(*values)
 
-        run.__name__ = program.name.replace(".", "_")
-        compiled = jax.jit(run)
+        run.__name__ = "".join(c if c.isalnum() else "_" for c in program.name)
+        given = [i for i, slot in enumerate(program.inputs) if slot.role in donate]
+        compiled = jax.jit(run, donate_argnums=given)
         return lambda values: compiled(*values)

@@ -41,7 +41,7 @@ class RecurrentCell(Layer):
 
     gates = 1
 
-    def _setup(self, **options: Any) -> None:
+    def _setup(self, options: dict[str, Any]) -> None:
         """Keeps the options that the three cells share, as objects and checked."""
         self.units = options["units"]
         if isinstance(self.units, bool) or not isinstance(self.units, int) or self.units <= 0:
@@ -157,7 +157,7 @@ class SimpleRNNCell(RecurrentCell):
     ) -> None:
         options = dict(locals())
         super().__init__(**kwargs)
-        self._setup(**options)
+        self._setup(options)
 
     def advance(self, inputs: Any, states: list[Any]) -> Any:
         z = inputs @ self.kernel.value + states[0] @ self.recurrent_kernel.value
@@ -204,7 +204,7 @@ class LSTMCell(RecurrentCell):
         options = dict(locals())
         kwargs.pop("implementation", None)
         super().__init__(**kwargs)
-        self._setup(**options)
+        self._setup(options)
         self.recurrent_activation = activations.get(recurrent_activation)
         self.unit_forget_bias = unit_forget_bias
         self.state_size = [self.units, self.units]
@@ -270,7 +270,7 @@ class GRUCell(RecurrentCell):
         options = dict(locals())
         kwargs.pop("implementation", None)
         super().__init__(**kwargs)
-        self._setup(**options)
+        self._setup(options)
         self.recurrent_activation = activations.get(recurrent_activation)
         self.reset_after = reset_after
 

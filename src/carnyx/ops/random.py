@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
@@ -74,7 +75,7 @@ def host_bits(key: Any, size: int) -> np.ndarray:
     return out
 
 
-def host_uniform(key: Any, shape: Any, minval: float = 0.0, maxval: float = 1.0) -> np.ndarray:
+def host_uniform(key: Any, shape: Any, minval: Any = 0.0, maxval: Any = 1.0) -> np.ndarray:
     """float32 numbers, uniform in [minval, maxval): 23 random bits as the mantissa of [1, 2)."""
     low, high = np.float32(minval), np.float32(maxval)
     bits = host_bits(key, math.prod(shape))
@@ -122,7 +123,7 @@ def host_truncated_normal(key: Any, shape: Any) -> np.ndarray:
 
 def on_host(key: Any, shape: Any, dtype: str) -> bool:
     """Whether `host_*` may make these numbers: a known key, float32, not too many."""
-    known = not isinstance(key, jax.core.Tracer)
+    known = not isinstance(key, Tracer)
     return known and dtype == "float32" and math.prod(shape) <= HOST_LIMIT
 
 
@@ -144,9 +145,3 @@ def dropout(key: Any, inputs: Any, rate: float, noise_shape: Any = None) -> Any:
         )
     mask = jnp.broadcast_to(keep_mask(key, rate, noise), inputs.shape)
     return jnp.where(mask, inputs / (1.0 - rate), jnp.zeros_like(inputs))
-
-
-def categorical(key: Any, logits: Any, num_samples: int) -> Any:
-    """[B, K] unnormalised log-probabilities -> [B, num_samples] indices below K."""
-    shape = (logits.shape[0], num_samples, *logits.shape[2:])
-    return jax.random.categorical(key, logits[..., None], shape=shape, axis=1)

@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from carnyx.core.config import deserialize as deserialize
-from carnyx.core.config import resolve
-from carnyx.core.config import serialize_object as serialize
+from carnyx.core import config as _config
 from carnyx.optimizers import schedules
 from carnyx.optimizers.base import Optimizer
 from carnyx.optimizers.loss_scale import LossScaleOptimizer
-from carnyx.optimizers.rules import RULES, SGD, Adam, AdamW, RMSprop
+from carnyx.optimizers.rules import (
+    RULES,
+    SGD,
+    Adadelta,
+    Adafactor,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Ftrl,
+    Lamb,
+    Lion,
+    Nadam,
+    RMSprop,
+)
 
-TABLE: dict[str, Any] = {rule.__name__: rule for rule in (*RULES, LossScaleOptimizer)}
-TABLE |= {name.lower(): rule for name, rule in TABLE.items()}
-
-
-def get(identifier: Any) -> Any:
-    """The optimizer for a name, a config or an object.
-
-    >>> get("adam").name
-    'adam'
-    """
-    optimizer = resolve(identifier, TABLE, "optimizer", Optimizer)
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"Cannot interpret {identifier!r} as an optimizer: pass a name or object.")
-    return optimizer
-
+# Every name by which a program or a file may ask for an optimizer.
+TABLE: dict[str, Any] = {cls.__name__: cls for cls in (*RULES, LossScaleOptimizer)}
+TABLE |= {name.lower(): cls for name, cls in TABLE.items()}
 
 __all__ = [
     "SGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
+    "Ftrl",
+    "Lamb",
+    "Lion",
     "LossScaleOptimizer",
+    "Nadam",
     "Optimizer",
     "RMSprop",
     "deserialize",
@@ -40,3 +49,35 @@ __all__ = [
     "schedules",
     "serialize",
 ]
+
+
+def get(identifier: Any) -> Any:
+    """The optimizer for a name (whatever its case), a config or an object.
+
+    >>> type(get("adam")).__name__, type(get("RMSprop")).__name__
+    ('Adam', 'RMSprop')
+    """
+    if isinstance(identifier, str) and identifier not in TABLE and identifier.lower() in TABLE:
+        identifier = identifier.lower()
+    optimizer = _config.resolve(identifier, TABLE, "optimizer", Optimizer)
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"Cannot interpret {identifier!r} as an optimizer: pass a name, a config or an "
+            "Optimizer of Carnyx."
+        )
+    return optimizer
+
+
+def serialize(optimizer: Any) -> Any:
+    """Plain data for an optimizer."""
+    return _config.serialize(optimizer)
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The optimizer that `serialize` described.
+
+    >>> deserialize(serialize(SGD(0.5))).get_config()["learning_rate"]
+    0.5
+    """
+    with _config.CustomObjectScope(custom_objects or {}):
+        return get(config)

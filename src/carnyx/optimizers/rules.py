@@ -5,19 +5,15 @@ In the formulas g is the gradient, w the weight, a the learning rate and t the s
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import jax.numpy as jnp
+import numpy as np
 
-from carnyx.optimizers.base import COMMON_DOC, Optimizer
+from carnyx.optimizers.base import COMMON_DOC, Common, Optimizer, in_range
 
 Slots = dict[str, Any]
-
-
-def _fraction(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} lies in [0, 1]. Received: {name}={value!r}")
-    return value
+Updated = tuple[Any, Slots]
 
 
 class SGD(Optimizer):
@@ -35,41 +31,19 @@ class SGD(Optimizer):
         learning_rate: Any = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
-        weight_decay: float | None = None,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        name: str = "SGD",
-        **kwargs: Any,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
-        self.momentum, self.nesterov = _fraction("momentum", momentum), nesterov
+        super().__init__(learning_rate, **common)
+        in_range("SGD", momentum=momentum)
+        self.momentum, self.nesterov = momentum, nesterov
         self.groups = (("momentum",),) if momentum else ()
 
-    def update(self, gradient: Any, param: Any, slots: Slots, step: Any, rate: Any) -> Any:
+    def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
+        step = now * gradient
         if not self.momentum:
-            return param - rate * gradient, {}
-        v = self.momentum * slots["momentum"] - rate * gradient
-        move = self.momentum * v - rate * gradient if self.nesterov else v
-        return param + move, {"momentum": v}
+            return param - step, {}
+        v = self.momentum * slots["momentum"] - step
+        return param + (self.momentum * v - step if self.nesterov else v), {"momentum": v}
 
 
 class RMSprop(Optimizer):
@@ -89,54 +63,46 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         epsilon: float = 1e-7,
         centered: bool = False,
-        weight_decay: float | None = None,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        name: str = "rmsprop",
-        **kwargs: Any,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
-        self.rho, self.momentum = _fraction("rho", rho), _fraction("momentum", momentum)
-        self.epsilon, self.centered = epsilon, centered
-        self.groups = (
-            ("velocity",),
-            *((("momentum",),) if momentum else ()),
-            *((("average_gradient",),) if centered else ()),
-        )
+        super().__init__(learning_rate, **common)
+        in_range("RMSprop", rho=rho, momentum=momentum)
+        self.rho, self.momentum, self.epsilon, self.centered = rho, momentum, epsilon, centered
+        optional = {"momentum": momentum > 0, "average_gradient": centered}
+        self.groups = (("velocity",), *((name,) for name, used in optional.items() if used))
 
-    def update(self, gradient: Any, param: Any, slots: Slots, step: Any, rate: Any) -> Any:
-        new = {"velocity": self.rho * slots["velocity"] + (1 - self.rho) * gradient * gradient}
-        square = new["velocity"]
+    def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
+        rho = self.rho
+        square = rho * slots["velocity"] + (1 - rho) * jnp.square(gradient)
+        new = {"velocity": square}
         if self.centered:
-            mean = self.rho * slots["average_gradient"] + (1 - self.rho) * gradient
+            mean = rho * slots["average_gradient"] + (1 - rho) * gradient
             new["average_gradient"] = mean
-            square = square - mean * mean
-        move = rate * gradient / jnp.sqrt(square + self.epsilon)
+            square = square - jnp.square(mean)
+        step = now * gradient / jnp.sqrt(square + self.epsilon)
         if self.momentum:
-            move = new["momentum"] = self.momentum * slots["momentum"] + move
-        return param - move, new
+            step = new["momentum"] = self.momentum * slots["momentum"] + step
+        return param - step, new
 
 
-class Adam(Optimizer):
+class _Moments(Optimizer):
+    """What the Adam family shares: running means of g and of a power of g."""
+
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    groups = (("momentum", "velocity"),)
+
+    def _means(self, gradient: Any, slots: Slots) -> tuple[Any, Any]:
+        m, v = slots["momentum"], slots["velocity"]
+        m = m + (gradient - m) * self._complement(self.beta_1, gradient.dtype)
+        return m, v + (jnp.square(gradient) - v) * self._complement(self.beta_2, gradient.dtype)
+
+    def _complement(self, beta: float, dtype: Any) -> Any:
+        return 1 - beta
+
+
+class Adam(_Moments):
     """w = w - a' m / (sqrt(v) + epsilon) (Kingma and Ba 2015).
 
     m = m + (1 - beta_1)(g - m), v = v + (1 - beta_2)(g^2 - v), and the corrections of both starts
@@ -147,8 +113,6 @@ class Adam(Optimizer):
     0.999
     """
 
-    groups = (("momentum", "velocity"),)
-
     def __init__(
         self,
         learning_rate: Any = 0.001,
@@ -156,51 +120,28 @@ class Adam(Optimizer):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        weight_decay: float | None = None,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        name: str = "adam",
-        **kwargs: Any,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
-        self.beta_1, self.beta_2 = _fraction("beta_1", beta_1), _fraction("beta_2", beta_2)
-        self.epsilon, self.amsgrad = epsilon, amsgrad
+        super().__init__(learning_rate, **common)
+        in_range(type(self).__name__, beta_1=beta_1, beta_2=beta_2)
+        self.beta_1, self.beta_2, self.epsilon, self.amsgrad = beta_1, beta_2, epsilon, amsgrad
         if amsgrad:
-            self.groups = (*type(self).groups, ("velocity_hat",))
+            self.groups = (*_Moments.groups, ("velocity_hat",))
 
-    def update(self, gradient: Any, param: Any, slots: Slots, step: Any, rate: Any) -> Any:
-        m = slots["momentum"] + (gradient - slots["momentum"]) * (1 - self.beta_1)
-        v = slots["velocity"] + (gradient * gradient - slots["velocity"]) * (1 - self.beta_2)
+    def prepare(self, step: Any, rate: Any) -> Any:
+        return rate * jnp.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+
+    def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
+        m, v = self._means(gradient, slots)
         new = {"momentum": m, "velocity": v}
         if self.amsgrad:
             v = new["velocity_hat"] = jnp.maximum(slots["velocity_hat"], v)
-        # Scalars: computed once a step, not once an element.
-        rate = rate * jnp.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
-        return param - m * rate / (jnp.sqrt(v) + self.epsilon), new
+        return param - m * now / (jnp.sqrt(v) + self.epsilon), new
 
 
 class AdamW(Adam):
-    """Adam whose weight decay is not mixed into the gradient (Loshchilov and Hutter 2019):
-    w = w - a weight_decay w before Adam's own step.
+    """Adam with weight decay beside the gradient, not in it: w = w - a weight_decay w before
+    Adam's own step (Loshchilov and Hutter 2019).
 
     >>> AdamW().get_config()["weight_decay"]
     0.004
@@ -209,44 +150,354 @@ class AdamW(Adam):
     def __init__(
         self,
         learning_rate: Any = 0.001,
-        weight_decay: float | None = 0.004,
+        weight_decay: float = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        name: str = "adamw",
-        **kwargs: Any,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            beta_1,
-            beta_2,
-            epsilon,
-            amsgrad,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
         if weight_decay is None:
-            raise ValueError("AdamW: weight_decay is a number. For no decay use Adam.")
+            raise ValueError("AdamW: weight_decay is a number. Received: None. (Use Adam.)")
+        common |= {"weight_decay": weight_decay}
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, **common)
 
 
-RULES = (SGD, RMSprop, Adam, AdamW)
+class Adamax(Optimizer):
+    """w = w - a m / ((1 - beta_1^t)(u + epsilon)), u = max(beta_2 u, |g|), m as in Adam
+    (Kingma and Ba 2015, section 7.1).
+
+    >>> Adamax().groups
+    (('momentum', 'norm'),)
+    """
+
+    groups = (("momentum", "norm"),)
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        in_range("Adamax", beta_1=beta_1, beta_2=beta_2)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+
+    def prepare(self, step: Any, rate: Any) -> Any:
+        return rate / (1 - self.beta_1**step)
+
+    def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
+        m = slots["momentum"] + (gradient - slots["momentum"]) * (1 - self.beta_1)
+        u = jnp.maximum(self.beta_2 * slots["norm"], jnp.abs(gradient))
+        return param - now * m / (u + self.epsilon), {"momentum": m, "norm": u}
+
+
+class Nadam(_Moments):
+    """Adam with Nesterov's momentum (Dozat 2016).
+
+    w = w - a m' / (sqrt(v / (1 - beta_2^t)) + epsilon), where
+    m' = u_{t+1} m / (1 - U_{t+1}) + (1 - u_t) g / (1 - U_t), u_t = beta_1 (1 - 0.96^t / 2) and U_t
+    is the product of u_1 to u_t.
+
+    >>> Nadam().get_config()["beta_1"]
+    0.9
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        in_range("Nadam", beta_1=beta_1, beta_2=beta_2)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+
+    def build(self, variables: Any) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self._product = self._add(1.0, "float32", "momentum_product")
+
+    def _complement(self, beta: float, dtype: Any) -> Any:
+        # Keras rounds beta to the weights' type before it takes the complement, here alone: for
+        # 0.999 the two differ by 5e-5 of the step
+        return 1 - dtype.type(beta)
+
+    def _momentum(self, step: Any) -> Any:
+        return self.beta_1 * (1 - 0.5 * 0.96**step)
+
+    def begin(self, step: Any) -> None:
+        self._product.assign(self._product.value * self._momentum(step))
+
+    def prepare(self, step: Any, rate: Any) -> Any:
+        product, following = self._product.value, self._momentum(step + 1)
+        of_mean = following / (1 - product * following)
+        of_gradient = (1 - self._momentum(step)) / (1 - product)
+        return rate, of_mean, of_gradient, 1 - self.beta_2**step
+
+    def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
+        rate, of_mean, of_gradient, correction = now
+        m, v = self._means(gradient, slots)
+        looked_ahead = of_mean * m + of_gradient * gradient
+        step = rate * looked_ahead / (jnp.sqrt(v / correction) + self.epsilon)
+        return param - step, {"momentum": m, "velocity": v}
+
+
+class Lamb(_Moments):
+    """Adam's step r, scaled so that each weight array moves in proportion to its own norm:
+    w = w - a (|w| / |r|) r (You et al. 2020).
+
+    r = (m / (1 - beta_1^t)) / (sqrt(v / (1 - beta_2^t)) + epsilon); the ratio is 1 where a norm
+    is 0.
+
+    >>> Lamb().get_config()["beta_2"]
+    0.999
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        in_range("Lamb", beta_1=beta_1, beta_2=beta_2)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+
+    def prepare(self, step: Any, rate: Any) -> Any:
+        return rate, 1 - self.beta_1**step, 1 - self.beta_2**step
+
+    def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
+        rate, correction_1, correction_2 = now
+        m, v = self._means(gradient, slots)
+        r = (m / correction_1) / (jnp.sqrt(v / correction_2) + self.epsilon)
+        size, length = (jnp.sqrt(jnp.sum(jnp.square(x))) for x in (param, r))
+        usable = (size > 0) & (length > 0)
+        ratio = jnp.where(usable, size / jnp.where(usable, length, 1), 1)
+        return param - rate * ratio * r, {"momentum": m, "velocity": v}
+
+
+class Adagrad(Optimizer):
+    """w = w - a g / sqrt(s + epsilon), s = s + g^2 from `initial_accumulator_value` (Duchi et al.
+    2011).
+
+    >>> Adagrad().get_config()["initial_accumulator_value"]
+    0.1
+    """
+
+    groups = (("accumulator",),)
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        self.initial_accumulator_value, self.epsilon = initial_accumulator_value, epsilon
+
+    def start(self, slot: str, param: Any) -> Any:
+        return np.full(param.shape, self.initial_accumulator_value, "float32")
+
+    def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
+        total = slots["accumulator"] + jnp.square(gradient)
+        return param - now * gradient / jnp.sqrt(total + self.epsilon), {"accumulator": total}
+
+
+class Adadelta(Optimizer):
+    """w = w - a d, d = sqrt(x + epsilon) g / sqrt(s + epsilon), where s and x are running means
+    of g^2 and d^2: s = rho s + (1 - rho) g^2 (Zeiler 2012).
+
+    >>> Adadelta().get_config()["rho"]
+    0.95
+    """
+
+    groups = (("accumulated_grad", "accumulated_delta_var"),)
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        rho: float = 0.95,
+        epsilon: float = 1e-7,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        in_range("Adadelta", rho=rho)
+        self.rho, self.epsilon = rho, epsilon
+
+    def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
+        rho, moved = self.rho, slots["accumulated_delta_var"]
+        square = rho * slots["accumulated_grad"] + (1 - rho) * jnp.square(gradient)
+        step = jnp.sqrt(moved + self.epsilon) * gradient / jnp.sqrt(square + self.epsilon)
+        moved = rho * moved + (1 - rho) * jnp.square(step)
+        return param - now * step, {"accumulated_grad": square, "accumulated_delta_var": moved}
+
+
+class Lion(Optimizer):
+    """w = w - a sign(beta_1 m + (1 - beta_1) g), m = beta_2 m + (1 - beta_2) g (Chen et al. 2023).
+
+    >>> Lion().get_config()["beta_2"]
+    0.99
+    """
+
+    groups = (("momentum",),)
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.99,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        in_range("Lion", beta_1=beta_1, beta_2=beta_2)
+        if beta_1 == 0:
+            raise ValueError("Lion: beta_1 is above 0; at 0 only the gradient's sign is left.")
+        self.beta_1, self.beta_2 = beta_1, beta_2
+
+    def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
+        m = slots["momentum"]
+        direction = jnp.sign(self.beta_1 * m + (1 - self.beta_1) * gradient)
+        return param - now * direction, {"momentum": self.beta_2 * m + (1 - self.beta_2) * gradient}
+
+
+class Ftrl(Optimizer):
+    """Follow the regularized leader: sparse weights by an L1 penalty (McMahan et al. 2013).
+
+    n' = n + g^2, z = z + g + 2 shrinkage w - (n'^p - n^p) w / a with p = -learning_rate_power,
+    w = (clip(z, -l1, l1) - z) / (n'^p / a + 2 l2 + beta / a); n starts at
+    `initial_accumulator_value`.
+
+    >>> Ftrl().get_config()["learning_rate_power"]
+    -0.5
+    """
+
+    groups = (("accumulator", "linear"),)
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        learning_rate_power: float = -0.5,
+        initial_accumulator_value: float = 0.1,
+        l1_regularization_strength: float = 0.0,
+        l2_regularization_strength: float = 0.0,
+        l2_shrinkage_regularization_strength: float = 0.0,
+        beta: float = 0.0,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        in_range("Ftrl", -np.inf, 0, learning_rate_power=learning_rate_power)
+        in_range(
+            "Ftrl",
+            0,
+            np.inf,
+            initial_accumulator_value=initial_accumulator_value,
+            l1_regularization_strength=l1_regularization_strength,
+            l2_regularization_strength=l2_regularization_strength,
+            l2_shrinkage_regularization_strength=l2_shrinkage_regularization_strength,
+        )
+        self.learning_rate_power = learning_rate_power
+        self.initial_accumulator_value = initial_accumulator_value
+        self.l1_regularization_strength = l1_regularization_strength
+        self.l2_regularization_strength = l2_regularization_strength
+        self.l2_shrinkage_regularization_strength = l2_shrinkage_regularization_strength
+        self.beta = beta
+
+    def start(self, slot: str, param: Any) -> Any:
+        value = self.initial_accumulator_value if slot == "accumulator" else 0.0
+        return np.full(param.shape, value, "float32")
+
+    def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
+        power, l1 = -self.learning_rate_power, self.l1_regularization_strength
+        n = slots["accumulator"] + jnp.square(gradient)
+        grown = n**power
+        shrunk = gradient + 2 * self.l2_shrinkage_regularization_strength * param
+        z = slots["linear"] + shrunk - (grown - slots["accumulator"] ** power) / now * param
+        curvature = grown / now + 2 * (self.l2_regularization_strength + self.beta / (2 * now))
+        new = (jnp.clip(z, -l1, l1) - z) / curvature
+        return new, {"accumulator": n, "linear": z}
+
+
+class Adafactor(Optimizer):
+    """Adam without momentum, whose second moments of a matrix are kept as row and column means
+    (Shazeer and Stern 2018).
+
+    v = r c / mean(r) with running means r and c of g^2 + epsilon_1 over columns and rows, decay
+    1 - t^beta_2_decay; u = g / sqrt(v); w = w - a' u / max(1, rms(u) / clip_threshold), with
+    a' = max(epsilon_2, rms(w)) min(a, 1 / sqrt(t)).
+
+    >>> Adafactor().get_config()["clip_threshold"]
+    1.0
+    """
+
+    groups = (("row", "column", "velocity"),)
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_2_decay: float = -0.8,
+        epsilon_1: float = 1e-30,
+        epsilon_2: float = 1e-3,
+        clip_threshold: float = 1.0,
+        relative_step: bool = True,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        self.beta_2_decay, self.clip_threshold = beta_2_decay, clip_threshold
+        self.epsilon_1, self.epsilon_2 = epsilon_1, epsilon_2
+        self.relative_step = relative_step
+
+    def start(self, slot: str, param: Any) -> Any:
+        shape = tuple(param.shape)
+        if slot != "velocity":  # vectors have no rows; the scalars keep places in files
+            shape = () if len(shape) < 2 else (*shape[:-2], shape[-2 if slot == "row" else -1])
+        return np.zeros(shape, "float32")
+
+    def prepare(self, step: Any, rate: Any) -> Any:
+        return jnp.minimum(rate, 1 / jnp.sqrt(step)), 1 - step**self.beta_2_decay
+
+    def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
+        rate, decay = now
+        square = jnp.square(gradient) + self.epsilon_1
+        row, column, v = slots["row"], slots["column"], slots["velocity"]
+        if param.ndim >= 2:
+            row = decay * row + (1 - decay) * jnp.mean(square, axis=-1)
+            column = decay * column + (1 - decay) * jnp.mean(square, axis=-2)
+            share = row / jnp.mean(row, axis=-1, keepdims=True)
+            v = share[..., :, None] * column[..., None, :]
+        else:
+            v = decay * v + (1 - decay) * square
+        u = gradient / jnp.sqrt(v)
+        u = u / jnp.maximum(1, _rms(u) / self.clip_threshold)
+        step = jnp.maximum(self.epsilon_2, _rms(param)) * rate
+        return param - step * u, {"row": row, "column": column, "velocity": v}
+
+
+def _rms(x: Any) -> Any:
+    return jnp.sqrt(jnp.mean(jnp.square(x)))
+
+
+RULES: tuple[type[Optimizer], ...] = (
+    SGD,
+    RMSprop,
+    Adam,
+    AdamW,
+    Adadelta,
+    Adagrad,
+    Adamax,
+    Adafactor,
+    Nadam,
+    Ftrl,
+    Lion,
+    Lamb,
+)
 for _rule in RULES:
     _rule.__doc__ = (_rule.__doc__ or "").rstrip() + "\n" + COMMON_DOC

@@ -1,15 +1,17 @@
-"""Learning-rate schedules: functions of the step, which is an integer from 0."""
+"""Learning-rate schedules: functions of the step, which is an integer from 0.
+
+Give one to an optimizer as its `learning_rate`; it is computed inside the compiled step.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
+from carnyx.core import config as _config
 from carnyx.core.config import Configurable
-from carnyx.core.config import deserialize as deserialize
-from carnyx.core.config import serialize_object as serialize
 
 
 class LearningRateSchedule(Configurable):
@@ -45,13 +47,18 @@ class ExponentialDecay(LearningRateSchedule):
 
 
 class PiecewiseConstantDecay(LearningRateSchedule):
-    """values[i] while step <= boundaries[i], and the last value after.
+    """values[i] up to and with step boundaries[i], and the last value after.
 
     >>> float(PiecewiseConstantDecay([5], [1.0, 0.5])(6))
     0.5
     """
 
-    def __init__(self, boundaries: Any, values: Any, name: str = "PiecewiseConstant") -> None:
+    def __init__(
+        self,
+        boundaries: Sequence[float],
+        values: Sequence[float],
+        name: str = "PiecewiseConstant",
+    ) -> None:
         if len(boundaries) != len(values) - 1:
             raise ValueError(
                 f"PiecewiseConstantDecay: {len(boundaries)} boundaries need "
@@ -60,8 +67,10 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         self.boundaries, self.values, self.name = list(boundaries), list(values), name
 
     def __call__(self, step: Any) -> Any:
-        index = jnp.searchsorted(np.asarray(self.boundaries), jnp.asarray(step), side="left")
-        return jnp.asarray(self.values, jnp.float32)[index]
+        rate = jnp.float32(self.values[0])
+        for boundary, value in zip(self.boundaries, self.values[1:], strict=True):
+            rate = jnp.where(jnp.asarray(step) > boundary, jnp.float32(value), rate)
+        return rate
 
 
 class PolynomialDecay(LearningRateSchedule):
@@ -137,12 +146,9 @@ class CosineDecay(LearningRateSchedule):
         warmup_target: float | None = None,
         warmup_steps: int = 0,
     ) -> None:
-        self.initial_learning_rate, self.decay_steps, self.alpha = (
-            initial_learning_rate,
-            decay_steps,
-            alpha,
-        )
-        self.name, self.warmup_target, self.warmup_steps = name, warmup_target, warmup_steps
+        self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
+        self.alpha, self.name = alpha, name
+        self.warmup_target, self.warmup_steps = warmup_target, warmup_steps
         _positive("decay_steps", decay_steps)
 
     def __call__(self, step: Any) -> Any:
@@ -177,10 +183,8 @@ class CosineDecayRestarts(LearningRateSchedule):
         alpha: float = 0.0,
         name: str = "SGDRDecay",
     ) -> None:
-        self.initial_learning_rate, self.first_decay_steps = (
-            initial_learning_rate,
-            first_decay_steps,
-        )
+        self.initial_learning_rate = initial_learning_rate
+        self.first_decay_steps = first_decay_steps
         self.t_mul, self.m_mul, self.alpha, self.name = t_mul, m_mul, alpha, name
         _positive("first_decay_steps", first_decay_steps)
 
@@ -202,6 +206,35 @@ class CosineDecayRestarts(LearningRateSchedule):
 def _positive(name: str, value: Any) -> None:
     if value <= 0:
         raise ValueError(f"{name} is above 0. Received: {name}={value!r}")
+
+
+TABLE: dict[str, type[LearningRateSchedule]] = {
+    cls.__name__: cls
+    for cls in (
+        CosineDecay,
+        CosineDecayRestarts,
+        ExponentialDecay,
+        InverseTimeDecay,
+        PiecewiseConstantDecay,
+        PolynomialDecay,
+    )
+}
+
+
+def serialize(learning_rate_schedule: Any) -> Any:
+    """Plain data for a schedule."""
+    return _config.serialize(learning_rate_schedule)
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The schedule that `serialize` described.
+
+    >>> deserialize(serialize(CosineDecay(0.1, 100))).decay_steps
+    100
+    """
+    if config.get("class_name") in TABLE and not config.get("registered_name"):
+        return TABLE[config["class_name"]].from_config(config["config"])
+    return _config.deserialize(config, custom_objects)
 
 
 __all__ = [

@@ -2,12 +2,15 @@
 
 `canonicalize` interprets a jaxpr and traces the interpretation. What an equation becomes is looked
 up in small tables: calls that only wrap (jit, custom_jvp, remat...) dissolve, composites and loops
-keep their place with canonical bodies, random primitives become threefry (Salmon et al. 2011), and
-everything else is bound again as it was. Keys stop being a type: they are uint32 [..., 2].
+keep their place with canonical bodies, random primitives become threefry, and everything else is
+bound again as it was. Keys stop being a type: they are uint32 [..., 2]. Nothing is weakly typed.
+
+The closed list of what may remain is in `primitives.py`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,13 +18,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
+from jax.extend.core.primitives import add_p, jit_p
 from jax.interpreters import partial_eval
 
 from carnyx.core.composite import composite_name
-from carnyx.program.jaxinternals import within
+from carnyx.program.jaxinternals import is_as_written, within
 
-# Primitive -> the parameter that holds the body to inline.
+# Primitive -> the parameter that holds the body to inline. Recomputation (remat) is a matter of
+# memory, not of values: whoever wants it must ask the engine.
 INLINED = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
@@ -32,17 +37,58 @@ INLINED = {
     "custom_vjp_call_jaxpr": "fun_jaxpr",
     "checkpoint": "jaxpr",
     "remat2": "jaxpr",
-    "custom_lin": "call_jaxpr",
 }
-# Equations that only pass their operand on.
-IDENTITIES = ("copy_p", "name", "stop_gradient", "random_wrap", "random_unwrap", "sharding_constraint")
+# Equations that pass their first operand on as it is.
+IDENTITIES = {"copy", "copy_p", "name", "stop_gradient", "random_wrap", "random_unwrap"}
+IDENTITIES |= {"random_clone"}
+# Equations that do nothing when type and shape stay the same.
+SHAPERS = {"convert_element_type", "reshape", "broadcast_in_dim", "squeeze", "slice"}
 
-ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+# A composite on its way through the rewriting: opaque, so that dead code inside is left alone
+# and the composite's signature stays what its name promises.
+_opaque_p = Primitive("composite")
+_opaque_p.multiple_results = True
+_opaque_p.def_abstract_eval(lambda *avals, **params: params["jaxpr"].out_avals)
 
 
-def is_key(aval: Any) -> bool:
-    """Whether an aval is of JAX's opaque key type."""
-    return jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key)
+def canonicalize(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """The canonical form of a closed jaxpr: the same values, from fewer kinds of equations.
+
+    >>> closed = jax.make_jaxpr(jax.nn.relu)(jnp.ones(2))
+    >>> [equation.primitive.name for equation in closed.eqns]
+    ['custom_jvp_call']
+    >>> [equation.primitive.name for equation in canonicalize(closed).eqns]
+    ['max']
+    """
+    traced = _rewrite(closed)
+    used = [True] * len(traced.jaxpr.outvars)
+    jaxpr, used_consts, _ = partial_eval.dce_jaxpr_consts(
+        traced.jaxpr,
+        used,
+        instantiate=[False] * len(traced.consts) + [True] * len(traced.jaxpr.invars),
+    )
+    consts = [const for const, use in zip(traced.consts, used_consts, strict=True) if use]
+    return ClosedJaxpr(_unwrap(jaxpr), consts)
+
+
+def _rewrite(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """The canonical equations, dead ones among them, composites opaque."""
+    specs = [_spec(aval) for aval in closed.in_avals]
+    return jax.make_jaxpr(lambda *args: evaluate(closed.jaxpr, closed.consts, args))(*specs)
+
+
+def _unwrap(jaxpr: Jaxpr) -> Jaxpr:
+    """Composites are jit equations again, in nested bodies too."""
+
+    def unwrapped(equation: Any) -> Any:
+        if equation.primitive is _opaque_p:
+            return equation.replace(primitive=jit_p)
+        return equation.replace(params=_over_bodies(equation.params, inside))
+
+    def inside(closed: ClosedJaxpr) -> ClosedJaxpr:
+        return ClosedJaxpr(_unwrap(closed.jaxpr), closed.consts)
+
+    return jaxpr.replace(eqns=[unwrapped(equation) for equation in jaxpr.eqns])
 
 
 def _spec(aval: Any) -> jax.ShapeDtypeStruct:
@@ -51,28 +97,28 @@ def _spec(aval: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype)
 
 
-def canonicalize(closed: Any) -> ClosedJaxpr:
-    """The canonical form of a closed jaxpr: the same values, from fewer kinds of equations."""
-    specs = [_spec(aval) for aval in closed.in_avals]
-    traced = jax.make_jaxpr(lambda *args: evaluate(closed.jaxpr, closed.consts, args))(*specs)
-    used = [True] * len(traced.jaxpr.outvars)
-    jaxpr, _ = partial_eval.dce_jaxpr(traced.jaxpr, used, instantiate=True)
-    return _closed(jaxpr, traced)
+def is_key(aval: Any) -> bool:
+    """Whether an aval is of JAX's opaque key type; only threefry's may be in a Program."""
+    dtype = getattr(aval, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        return False
+    if dtype.name != "key<fry>":
+        raise ValueError(
+            f"Random keys of type {dtype.name} cannot be in a Program: their numbers differ from "
+            "device to device. Expected key<fry>. Make keys with "
+            "jax.random.key(seed, impl='threefry2x32')."
+        )
+    return True
 
 
-def _closed(jaxpr: Any, traced: Any) -> ClosedJaxpr:
-    return ClosedJaxpr(jaxpr, traced.consts)
-
-
-def evaluate(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
+def evaluate(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
     """Runs a jaxpr's equations, each in its canonical form."""
-    values: dict[Any, Any] = {}
+    values: dict[Any, Any] = dict(zip(jaxpr.constvars, map(_raw, consts), strict=True))
+    values.update(zip(jaxpr.invars, args, strict=True))
 
     def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, Literal) else values[atom]
+        return _strong(atom) if isinstance(atom, Literal) else values[atom]
 
-    consts = [_raw_key(c) for c in consts]
-    values.update(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
     for equation in jaxpr.eqns:
         with within(equation):
             out = _canonical(equation, [read(atom) for atom in equation.invars])
@@ -80,38 +126,69 @@ def evaluate(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any
     return [read(atom) for atom in jaxpr.outvars]
 
 
-def _raw_key(const: Any) -> Any:
-    if hasattr(const, "dtype") and jax.dtypes.issubdtype(const.dtype, jax.dtypes.prng_key):
-        return jax.random.key_data(const)
-    return const
+def _raw(const: Any) -> Any:
+    """A constant; keys as their words, of those that are known already."""
+    if not is_key(const):
+        return const
+    with jax.ensure_compile_time_eval():
+        return np.asarray(jax.random.key_data(const))
+
+
+def _strong(literal: Literal) -> Any:
+    """A literal as a NumPy scalar, which is not weakly typed as Python's numbers are."""
+    aval: Any = literal.aval
+    if aval.dtype == jax.dtypes.float0:
+        return literal.val
+    return np.asarray(literal.val, aval.dtype)[()]
 
 
 def _canonical(equation: Any, operands: list[Any]) -> list[Any]:
     name, params = equation.primitive.name, equation.params
+    if name in RULES:
+        return RULES[name](equation, operands)
     if name in IDENTITIES or _is_void(equation):
         return operands[:1]
-    if name in RANDOM:
-        return RANDOM[name](equation, operands)
-    if name in INLINED and not composite_name(str(params.get("name", ""))):
-        body = params[INLINED[name]]
-        consts = getattr(body, "consts", ())
-        return evaluate(getattr(body, "jaxpr", body), consts, operands)
-    if any(is_key(v.aval) for v in (*equation.invars, *equation.outvars)) and not _has_body(params):
+    if name in INLINED:
+        return _call(equation, operands)
+    if _has_bodies(params):
+        return _bind(equation.primitive, operands, _over_bodies(params, _rewrite))
+    if any(is_key(v.aval) for v in (*equation.invars, *equation.outvars)):
         return _by_lanes(equation, operands)
-    params = {key: _canonical_body(value) for key, value in params.items()}
-    out = equation.primitive.bind(*operands, **params)
-    return list(out) if equation.primitive.multiple_results else [out]
+    if "weak_type" in params:
+        params = {**params, "weak_type": False}
+    return _bind(equation.primitive, operands, params)
+
+
+def _bind(primitive: Any, operands: Sequence[Any], params: dict[str, Any]) -> list[Any]:
+    out = primitive.bind(*operands, **params)
+    return list(out) if primitive.multiple_results else [out]
+
+
+def _call(equation: Any, operands: list[Any]) -> list[Any]:
+    """A composite keeps its place, with a canonical body; any other call is inlined.
+
+    The derivative of a composite that brings none of its own still has its name, but not its
+    signature: that is no composite.
+    """
+    params = equation.params
+    body = params[INLINED[equation.primitive.name]]
+    if composite_name(str(params.get("name", ""))) and is_as_written(body):
+        return _bind(_opaque_p, operands, {**params, "jaxpr": canonicalize(body)})
+    return evaluate(getattr(body, "jaxpr", body), getattr(body, "consts", ()), operands)
 
 
 def _is_void(equation: Any) -> bool:
-    """Whether an equation changes neither type nor value."""
-    if equation.primitive.name not in ("convert_element_type", "copy", "reduce_precision"):
+    """Whether an equation changes neither type nor shape nor value."""
+    if equation.primitive.name == "transpose":
+        permutation = equation.params["permutation"]
+        return tuple(permutation) == tuple(range(len(permutation)))
+    if equation.primitive.name not in SHAPERS:
         return False
-    same = equation.invars[0].aval.dtype == equation.outvars[0].aval.dtype
-    return same and equation.primitive.name != "reduce_precision"
+    before, after = equation.invars[0].aval, equation.outvars[0].aval
+    return before.dtype == after.dtype and before.shape == after.shape
 
 
-def _has_body(params: dict[str, Any]) -> bool:
+def _has_bodies(params: dict[str, Any]) -> bool:
     return any(isinstance(v, ClosedJaxpr) or _is_bodies(v) for v in params.values())
 
 
@@ -119,102 +196,140 @@ def _is_bodies(value: Any) -> bool:
     return isinstance(value, tuple) and bool(value) and isinstance(value[0], ClosedJaxpr)
 
 
-def _canonical_body(value: Any) -> Any:
-    if isinstance(value, ClosedJaxpr):
-        return canonicalize(value)
-    if _is_bodies(value):
-        return tuple(canonicalize(body) for body in value)
-    return value
+def _over_bodies(
+    params: dict[str, Any], change: Callable[[ClosedJaxpr], ClosedJaxpr]
+) -> dict[str, Any]:
+    """The parameters of a loop or branch with each body changed."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, ClosedJaxpr):
+            return change(value)
+        return tuple(map(change, value)) if _is_bodies(value) else value
+
+    return {key: changed(value) for key, value in params.items()}
+
+
+def _expand(function: Callable[..., Any], operands: Sequence[Any]) -> list[Any]:
+    """The canonical equations of a JAX function of the operands, in place of an equation."""
+    closed = jax.make_jaxpr(function)(*operands)
+    return evaluate(closed.jaxpr, closed.consts, operands)
 
 
 def _by_lanes(equation: Any, operands: list[Any]) -> list[Any]:
     """An equation that moves keys about, done to both words of the keys alike."""
     axes = [-1 if is_key(v.aval) else None for v in equation.invars]
-    bind = equation.primitive.bind
-    out = jax.vmap(lambda *lane: bind(*lane, **equation.params), axes, -1)(*operands)
-    return list(out) if equation.primitive.multiple_results else [out]
+
+    def lanes(*words: Any) -> Any:
+        return equation.primitive.bind(*words, **equation.params)
+
+    return _expand(jax.vmap(lanes, axes, -1), operands)
 
 
-# ---- randomness: threefry-2x32 with 20 rounds (Salmon et al. 2011, "Parallel random numbers:
-# as easy as 1, 2, 3"). The n-th number of a shape depends on the key and n alone.
+def _solve_rule(equation: Any, operands: list[Any]) -> list[Any]:
+    """A linear solve that carries its own derivative: the solver alone is left."""
+    solvers, counts = equation.params["jaxprs"], equation.params["const_lengths"]
+    first = counts.matvec + counts.vecmat
+    consts = operands[first : first + counts.solve]
+    right = operands[sum(counts) :]
+    return evaluate(solvers.solve.jaxpr, solvers.solve.consts, [*consts, *right])
 
 
-def threefry(key: Any, x0: Any, x1: Any) -> tuple[Any, Any]:
-    """The block function: key uint32 [2] and counters uint32 -> two uint32 of their shape."""
-    k0, k1 = key[0], key[1]
-    schedule = (k0, k1, k0 ^ k1 ^ np.uint32(0x1BD11BDA))
-    x0, x1 = x0 + schedule[0], x1 + schedule[1]
+# ---- randomness: threefry-2x32 with 20 rounds, from Salmon, Moraes, Dror, Shaw (2011), "Parallel
+# random numbers: as easy as 1, 2, 3". The n-th number of a shape depends on the key and on n alone;
+# the numbers are those of jax.random. The rounds are written out, because a loop is not fused with
+# what uses the bits: bits of shape (32, 5408) as a loop take XLA 2 to 3 times as long to compile and
+# 2 to 3 times as long to run.
+
+ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+PARITY = np.uint32(0x1BD11BDA)  # makes the third key word, as in Skein
+
+
+def threefry(k0: Any, k1: Any, x0: Any, x1: Any) -> tuple[Any, Any]:
+    """The block function: key words and counter words, uint32, -> two random words.
+
+    >>> zero = jnp.uint32(0)
+    >>> [hex(word) for word in threefry(zero, zero, zero, zero)]
+    ['0x6b200159', '0x99ba4efe']
+    """
+    keys = (k0, k1, k0 ^ k1 ^ PARITY)
+    x0, x1 = x0 + keys[0], x1 + keys[1]
     for group in range(5):
         for distance in ROTATIONS[group % 2]:
             x0 = x0 + x1
-            left = lax.shift_left(x1, jnp.full_like(x1, distance))
-            right = lax.shift_right_logical(x1, jnp.full_like(x1, 32 - distance))
-            x1 = x0 ^ (left | right)
-        x0 = x0 + schedule[(group + 1) % 3]
-        x1 = x1 + schedule[(group + 2) % 3] + np.uint32(group + 1)
+            x1 = x0 ^ (x1 << np.uint32(distance) | x1 >> np.uint32(32 - distance))
+        x0 = x0 + keys[(group + 1) % 3]
+        x1 = x1 + (keys[(group + 2) % 3] + np.uint32(group + 1))
     return x0, x1
 
 
-def _counters(shape: Sequence[int]) -> tuple[Any, Any]:
-    """Position in `shape` as two words, the high one 0: no shape here has 2^32 elements."""
-    size = int(np.prod(shape))
-    low = lax.iota(jnp.uint32, size).reshape(tuple(shape))
-    return jnp.zeros_like(low), low
+def _hash_positions(key: Any, shape: Sequence[int]) -> tuple[Any, Any]:
+    """Two words for each position in `shape`, per key: uint32 [..., 2] -> uint32 [..., *shape]."""
+    if math.prod(shape) >= 2**32:
+        raise ValueError(f"Random numbers of shape {tuple(shape)}: expected below 2**32 of them.")
+    position = lax.iota(jnp.uint32, math.prod(shape)).reshape(tuple(shape))
+    each = (..., *(None for _ in shape))
+    return threefry(key[..., 0][each], key[..., 1][each], np.uint32(0), position)
 
 
 def random_bits(key: Any, width: int, shape: Sequence[int]) -> Any:
-    """Unsigned integers of `width` bits."""
-    b0, b1 = threefry(key, *_counters(shape))
+    """Unsigned integers of `width` bits (8, 16, 32 or 64): [..., 2] -> [..., *shape]."""
+    b0, b1 = _hash_positions(key, shape)
     if width == 64:
-        return lax.shift_left(b0.astype("uint64"), np.uint64(32)) | b1.astype("uint64")
-    bits = b0 ^ b1
-    return bits if width == 32 else bits.astype(f"uint{width}")
+        return b0.astype("uint64") << np.uint64(32) | b1.astype("uint64")
+    return (b0 ^ b1).astype(f"uint{width}")
 
 
 def split_key(key: Any, shape: Sequence[int]) -> Any:
-    """Keys of `shape`, as uint32 [*shape, 2]."""
-    return jnp.stack(threefry(key, *_counters(shape)), axis=-1)
+    """New keys of `shape` for each key: uint32 [..., 2] -> [..., *shape, 2]."""
+    return jnp.stack(_hash_positions(key, shape), axis=-1)
 
 
 def fold_in(key: Any, data: Any) -> Any:
-    """The key that belongs to the number `data`."""
-    word = data.astype("uint32")
-    return jnp.stack(threefry(key, jnp.zeros_like(word), word), axis=-1)
+    """The key that belongs to a key and a number: uint32 [..., 2] and uint32 [...] -> [..., 2]."""
+    words = threefry(key[..., 0], key[..., 1], np.uint32(0), data.astype("uint32"))
+    return jnp.stack(words, axis=-1)
 
 
-def _over_keys(fn: Callable[..., Any], *batched: Any) -> Any:
-    """`fn` on one key (and what goes with it), mapped over the leading axes of many."""
-    for _ in range(batched[0].ndim - 1):
-        fn = jax.vmap(fn)
-    return fn(*batched)
-
-
-def _seed(data: Any) -> Any:
-    word = data.astype("uint32")
-    high = jnp.zeros_like(word)
+def seed_key(data: Any) -> Any:
+    """The key of a seed, its bits as two words: integer [...] -> uint32 [..., 2]."""
+    low = data.astype("uint32")
+    high = jnp.zeros_like(low)
     if data.dtype.itemsize == 8:
-        high = lax.shift_right_logical(data, np.asarray(32, data.dtype)).astype("uint32")
-    return jnp.stack([high, word], axis=-1)
+        word = lax.bitcast_convert_type(data, jnp.uint64)
+        high = (word >> np.uint64(32)).astype("uint32")
+    return jnp.stack([high, low], axis=-1)
 
 
 def _bits_rule(equation: Any, operands: list[Any]) -> list[Any]:
     width, shape = equation.params["bit_width"], equation.params["shape"]
-    return [_over_keys(lambda key: random_bits(key, width, shape), operands[0])]
+    return _expand(lambda key: random_bits(key, width, shape), operands)
 
 
 def _split_rule(equation: Any, operands: list[Any]) -> list[Any]:
-    return [_over_keys(lambda key: split_key(key, equation.params["shape"]), operands[0])]
+    return _expand(lambda key: split_key(key, equation.params["shape"]), operands)
 
 
-def _threefry_rule(equation: Any, operands: list[Any]) -> list[Any]:
-    k0, k1, x0, x1 = operands
-    return list(threefry((k0, k1), x0, x1))
+def _seed_rule(equation: Any, operands: list[Any]) -> list[Any]:
+    is_key(equation.outvars[0].aval)  # refuses the other kinds of keys
+    return _expand(seed_key, operands)
 
 
-RANDOM: dict[str, Callable[[Any, list[Any]], list[Any]]] = {
+def _gamma_rule(equation: Any, operands: list[Any]) -> list[Any]:
+    def gamma(key: Any, alpha: Any) -> Any:
+        key = jax.random.wrap_key_data(key, impl="threefry2x32")
+        return equation.primitive.impl(key, alpha, use_vmap=True, **equation.params)
+
+    return _expand(gamma, operands)
+
+
+# Primitive -> what replaces it.
+RULES: dict[str, Callable[[Any, list[Any]], list[Any]]] = {
+    "add_any": lambda equation, operands: [add_p.bind(*operands)],
+    "custom_linear_solve": _solve_rule,
     "random_bits": _bits_rule,
+    "random_fold_in": lambda equation, operands: _expand(fold_in, operands),
+    "random_gamma": _gamma_rule,
+    "random_seed": _seed_rule,
     "random_split": _split_rule,
-    "random_fold_in": lambda equation, operands: [_over_keys(fold_in, *operands)],
-    "random_seed": lambda equation, operands: [_seed(operands[0])],
-    "threefry2x32": _threefry_rule,
+    "threefry2x32": lambda equation, operands: _expand(threefry, operands),
 }

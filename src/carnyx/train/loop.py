@@ -29,14 +29,16 @@ class Executor:
     def __init__(self, model: Any, engine: str | None) -> None:
         self.model, self.engine = model, get_engine(engine)
         self.steps: dict[Signature, Step] = {}
-        self.calls: dict[Any, Callable[..., Any]] = {}
+        self.calls: dict[Any, Any] = {}
         self.pace: dict[Any, float] = {}  # seconds that one step takes
         self._placed: dict[int, tuple[Any, Any]] = {}  # id of a host array -> (it, on the device)
 
     def step(self, mode: str, data: Any, batch_size: int) -> tuple[Signature, Step]:
         """The traced step for such data; traced when a signature is new."""
-        frozen = tuple(id(v) for v in self.model.variables if not v.trainable)
-        signature = Signature.of(mode, data, batch_size, frozen)
+        trained: tuple[int, ...] = ()
+        if mode == "train":
+            trained = tuple(id(v) for v in self.model.trainable_variables)
+        signature = Signature.of(mode, data, batch_size, trained)
         if signature not in self.steps:
             self.steps[signature] = trace_step(self.model, signature)
         return signature, self.steps[signature]
@@ -74,14 +76,16 @@ class Executor:
                     return False
         return True
 
-    def predict(self, batch: Any) -> list[Any]:
-        """The outputs for one batch of arrays, as NumPy arrays; see `output_tree`."""
-        leaves = jax.tree.leaves(batch)
-        signature, step = self.step("predict", batch, len(leaves[0]))
-        call = self.calls.get(signature)
-        if call is None:
-            call = self.calls[signature] = self.engine.compile(step.program)
-        outputs = call([*self._state(step), *map(self.engine.put, leaves)])
+    def predict(self, batch: Any) -> Any:
+        """The outputs for one batch of arrays, as NumPy arrays."""
+        leaves, tree = jax.tree.flatten(batch)
+        key = (tree, *((a.shape, a.dtype) for a in leaves))
+        known = self.calls.get(key)
+        if known is None:
+            _, step = self.step("predict", batch, leaves[0].shape[0])
+            known = self.calls[key] = (self.engine.compile(step.program), step)
+        call, step = known
+        outputs = call([*self._state(step), *leaves])
         return jax.tree.unflatten(step.output_tree, [self.engine.get(out) for out in outputs])
 
     def _state(self, step: Step) -> list[Any]:

@@ -355,7 +355,7 @@ class Trainer(Network):
             return True
 
         for segment in source.segments(0):
-            self._run(mode, segment, keep, one_by_one=True)
+            self._run_segment(mode, segment, keep, one_by_one=True)
         self.executor.forget_data()
         logs = dict(sorted(last.items()))
         return logs if as_dict else self._listed(logs)
@@ -392,7 +392,7 @@ class Trainer(Network):
         one_by_one = callbacks.needs_each_step
         begin(0)
         for segment in source.segments(epoch):
-            if not self._run(mode, segment, on_logs, one_by_one):
+            if not self._run_segment(mode, segment, on_logs, one_by_one):
                 break
         if not last:
             raise ValueError(f"{source!r} gave no batch: there is nothing to {mode} on.")
@@ -401,7 +401,9 @@ class Trainer(Network):
             callbacks.on_test_end(last)
         return last
 
-    def _run(self, mode: str, segment: Any, on_logs: Callable[..., bool], one_by_one: bool) -> bool:
+    def _run_segment(
+        self, mode: str, segment: Any, on_logs: Callable[..., bool], one_by_one: bool
+    ) -> bool:
         if not self.run_eagerly:
             fixed = self._steps_per_execution
             return self.executor.run(
@@ -442,9 +444,8 @@ class Trainer(Network):
         """KerasTensors like the outputs; builds the model when it is not built yet."""
         struct = getattr(self, "_output_struct", None)
         if struct is None or type(self).call not in (FunctionalGraph.call, SequentialGraph.call):
-            spec = self.build_from(x)
-            return spec
-        self.build_from(x)  # the inputs are held against the graph's
+            return self.build_from(x)
+        self._conform(self.placeholders(x))
         return struct
 
     def _output_names(self, y_pred: Any) -> list[str]:

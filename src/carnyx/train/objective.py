@@ -33,7 +33,7 @@ class Objective:
         self.metrics: list[tuple[int, Any, bool]] = []  # (output, metric, weighted)
         self.built = False
         for single in jax.tree.leaves(loss) if not isinstance(loss, str) else [loss]:
-            losses_module.get(single)  # an unknown name is an error at compile
+            losses_module.as_loss(single)  # an unknown name is an error at compile
 
     def build(self, names: list[str], y: Any, y_pred: Any) -> None:
         """Matches what was given with outputs `names`; `y`, `y_pred` have shapes and dtypes."""
@@ -42,7 +42,7 @@ class Objective:
         outputs = jax.tree.leaves(y_pred, is_leaf=symbol.is_symbol)
         targets = self.per_output(y, "y")
         self.losses = [
-            None if one is None else losses_module.get(one)
+            None if one is None else losses_module.as_loss(one)
             for one in self._spread(loss, "loss", copies=isinstance(loss, str) or callable(loss))
         ]
         given_weights = self._spread(loss_weights, "loss_weights")
@@ -113,6 +113,8 @@ class Objective:
             metric.name = name
         if prefix and not metric.name.startswith(prefix):
             metric.name = prefix + metric.name
+        if y is not None:
+            metric.build(tuple(y.shape), tuple(y_pred.shape))
         return metric
 
     def per_output(self, struct: Any, what: str) -> list[Any]:

@@ -26,13 +26,13 @@ class Signature:
     tree: Any
     rows: tuple[tuple[tuple[int, ...], str], ...]
     batch_size: int
-    frozen: tuple[int, ...] = ()  # ids of variables that are not trained now
+    trained: tuple[int, ...] = ()  # ids of the variables that are trained now
 
     @classmethod
-    def of(cls, mode: str, data: Any, batch_size: int, frozen: tuple[int, ...] = ()) -> Signature:
+    def of(cls, mode: str, data: Any, batch_size: int, trained: tuple[int, ...] = ()) -> Signature:
         leaves, tree = jax.tree.flatten(data)
         rows = tuple((tuple(a.shape[1:]), np.dtype(a.dtype).name) for a in leaves)
-        return cls(mode, tree, rows, batch_size, frozen)
+        return cls(mode, tree, rows, batch_size, trained)
 
 
 @dataclass

@@ -1,0 +1,198 @@
+"""What constructors of layers share: checks that name the layer, weights by kind, shared docs.
+
+No layer lives here. A check returns the normalised value, or raises ValueError saying which layer,
+what it received, what it expected.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from carnyx import constraints, initializers, regularizers
+from carnyx.core import dtypes
+from carnyx.core.errors import nearest
+
+KINDS: dict[str, Any] = {
+    "initializer": initializers,
+    "regularizer": regularizers,
+    "constraint": constraints,
+}
+
+# Arguments that several layers take, documented once: `documented` splices these in.
+SHARED = {
+    "activation": "a name or function applied to the result; None for none.",
+    "use_bias": "whether a bias is added.",
+    "weight_options": (
+        "<weight>_initializer, <weight>_regularizer, <weight>_constraint: for each weight, how it\n"
+        "            starts, a penalty added to the loss, a projection after each update."
+    ),
+    "activity_regularizer": "a penalty on the outputs.",
+    "data_format": (
+        '"channels_last" (B, *space, C) or "channels_first" (B, C, *space);\n'
+        "            None for the global setting."
+    ),
+    "padding": '"valid" (none) or "same" (output size = ceil(input size / stride)).',
+    "rate": "a fraction in [0, 1].",
+    "seed": "an int for the same numbers in every run; None for others each time.",
+    "epsilon": "a small positive number that keeps the division finite.",
+}
+
+
+def documented(*names: str) -> Callable[[Any], Any]:
+    """Class decorator: writes the shared arguments' lines at the mark `[shared]` of a docstring."""
+
+    def decorate(cls: Any) -> Any:
+        lines = []
+        for name in names:
+            text = SHARED[name]
+            lines.append(text if text.startswith("<") else f"{name}: {text}")
+        cls.__doc__ = (cls.__doc__ or "").replace("[shared]", "\n        ".join(lines))
+        return cls
+
+    return decorate
+
+
+def refuse(layer: Any, argument: str, value: Any, expected: str) -> ValueError:
+    """The error for an argument that a layer cannot take."""
+    return ValueError(
+        f"{type(layer).__name__} '{layer.name}': {argument} must be {expected}. "
+        f"Received: {argument}={value!r}"
+    )
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is an integer (True and False are none)."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def whole(layer: Any, argument: str, value: Any, least: int = 1) -> int:
+    """A whole number from `least`."""
+    if not is_whole(value) or value < least:
+        raise refuse(layer, argument, value, f"a whole number from {least}")
+    return int(value)
+
+
+def sizes(layer: Any, argument: str, value: Any, rank: int, least: int = 1) -> tuple[int, ...]:
+    """A number for each spatial axis, from a number for all or a sequence of `rank`."""
+    values = (value,) * rank if is_whole(value) else value
+    good = isinstance(values, (list, tuple)) and len(values) == rank
+    if not good or not all(is_whole(v) and v >= least for v in values):
+        some = "" if rank == 1 else f" or a tuple of {rank}, one for each spatial axis"
+        raise refuse(layer, argument, value, f"a whole number from {least}{some}")
+    return tuple(int(v) for v in values)
+
+
+def margins(layer: Any, argument: str, value: Any, rank: int) -> Any:
+    """(before, after) for each of `rank` axes, from a number, a number each, or pairs."""
+    values = (value,) * rank if is_whole(value) else value
+    if rank == 1 and isinstance(values, (list, tuple)) and len(values) == 2:
+        values = (values,)
+    if isinstance(values, (list, tuple)) and len(values) == rank:
+        pairs = tuple((v, v) if is_whole(v) else v for v in values)
+        if all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs) and all(
+            is_whole(v) and v >= 0 for pair in pairs for v in pair
+        ):
+            return tuple((int(a), int(b)) for a, b in pairs)
+    each = "" if rank == 1 else f", a tuple of {rank} numbers, or a tuple of {rank} pairs"
+    raise refuse(
+        layer, argument, value, f"a number{each or ' or a pair'} (before, after), none below 0"
+    )
+
+
+def choice(layer: Any, argument: str, value: Any, allowed: Sequence[str]) -> str:
+    """One of the allowed words, in lower case."""
+    word = value.lower() if isinstance(value, str) else value
+    if word not in allowed:
+        hint = nearest(str(value), allowed)
+        raise refuse(layer, argument, value, f"one of {', '.join(map(repr, allowed))}.{hint}")
+    return word
+
+
+def data_format(layer: Any, value: Any) -> str:
+    """The data format, or the global one for None."""
+    if value is None:
+        return dtypes.image_data_format()
+    return choice(layer, "data_format", value, ("channels_last", "channels_first"))
+
+
+def number(
+    layer: Any, argument: str, value: Any, least: float = -math.inf, most: float = math.inf
+) -> Any:
+    """A real number within bounds, as it was given."""
+    real = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not real or not least <= value <= most:
+        bounds = {
+            (False, False): "a number",
+            (True, False): f"a number from {least:g}",
+            (True, True): f"a number in [{least:g}, {most:g}]",
+        }[math.isfinite(least), math.isfinite(most)]
+        raise refuse(layer, argument, value, bounds)
+    return value.item() if isinstance(value, np.number) else value
+
+
+def flags(layer: Any, **values: Any) -> None:
+    """Keeps each value, which must be a bool, as the attribute of that name."""
+    for name, value in values.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise refuse(layer, name, value, "True or False")
+        setattr(layer, name, bool(value))
+
+
+def keep(layer: Any, **options: Any) -> None:
+    """Keeps `<weight>_initializer`, `..._regularizer`, `..._constraint` options as objects."""
+    for name, value in options.items():
+        module = KINDS[name.rpartition("_")[2]]
+        setattr(layer, name, module.get(value))
+
+
+def add_weight(layer: Any, name: str, shape: Any, prefix: str | None = None, **more: Any) -> Any:
+    """Makes the weight `name` with the options that `keep` kept under `prefix` (or its name)."""
+    options = {kind: getattr(layer, f"{prefix or name}_{kind}", None) for kind in KINDS}
+    return layer.add_weight(shape, name=name, **options, **more)
+
+
+def known(layer: Any, shape: Any, axis: int, what: str) -> int:
+    """The size of one axis of an input, which weights depend on and so must be known."""
+    size = shape[axis]
+    if size is None:
+        raise ValueError(
+            f"{type(layer).__name__} '{layer.name}': the size of {what} (axis {axis}) must be "
+            f"known to make the weights. Received an input of shape {tuple(shape)}. Give that axis "
+            "a size in Input(shape=...), or call the layer on data."
+        )
+    return int(size)
+
+
+def axes_of(layer: Any, axis: Any, rank: int) -> tuple[int, ...]:
+    """Axes counted from 0, checked against the rank of the input and against repetition."""
+    given = tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
+    if not given or not all(is_whole(a) and -rank <= a < rank for a in given):
+        raise refuse(
+            layer, "axis", axis, f"an axis of the input, which has {rank} ({-rank} to {rank - 1})"
+        )
+    counted = tuple(int(a) % rank for a in given)
+    if len(set(counted)) != len(counted):
+        raise refuse(layer, "axis", axis, "axes that are named once each")
+    return counted
+
+
+class FileOptions:
+    """Mixin: reads configs that hold options of Keras that Carnyx does not have, when these are
+    at the value that means "off"."""
+
+    absent: dict[str, Any] = {"quantization_config": None, "lora_rank": None, "lora_alpha": None}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        for name, off in cls.absent.items():
+            if config.get(name, off) != off:
+                raise ValueError(
+                    f"{cls.__name__}: this config has {name}={config[name]!r}, which Carnyx does "
+                    "not support. Remove it before saving."
+                )
+        kept = {k: v for k, v in config.items() if k not in cls.absent}
+        return super().from_config(kept)  # type: ignore[misc]

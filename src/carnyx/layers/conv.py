@@ -1,0 +1,174 @@
+"""Convolutions: Conv1D, Conv2D and Conv3D, one rank-generic layer.
+
+The arithmetic is `ops/convolution.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from carnyx import activations
+from carnyx.core.layer import InputSpec, Layer
+from carnyx.layers import arguments
+from carnyx.layers.arguments import FileOptions, documented
+from carnyx.ops import convolution
+
+
+class Conv(FileOptions, Layer):
+    """What Conv1D, Conv2D and Conv3D share; `rank` is the number of spatial axes."""
+
+    rank = 0
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.filters = arguments.whole(self, "filters", filters)
+        self.kernel_size = arguments.sizes(self, "kernel_size", kernel_size, self.rank)
+        self.strides = arguments.sizes(self, "strides", strides, self.rank)
+        self.padding = arguments.choice(self, "padding", padding, self.paddings())
+        self.data_format = arguments.data_format(self, data_format)
+        self.dilation_rate = arguments.sizes(self, "dilation_rate", dilation_rate, self.rank)
+        self.groups = arguments.whole(self, "groups", groups)
+        self.activation = activations.get(activation)
+        arguments.flags(self, use_bias=use_bias)
+        arguments.keep(
+            self,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+        )
+        if self.filters % self.groups:
+            raise arguments.refuse(
+                self, "filters", filters, f"divisible by groups={self.groups}"
+            )
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise arguments.refuse(
+                self, "strides", strides,
+                f"1 where dilation_rate is above 1 (it is {self.dilation_rate}): the two together "
+                "are not defined. Set one of them to 1",
+            )
+        self.input_spec = InputSpec(ndim=self.rank + 2)
+
+    @classmethod
+    def paddings(cls) -> tuple[str, ...]:
+        return ("valid", "same", "causal") if cls.rank == 1 else ("valid", "same")
+
+    def build(self, input_shape: Any) -> None:
+        axis = -1 if self.data_format == "channels_last" else 1
+        channels = arguments.known(self, input_shape, axis, "the channel axis")
+        if channels % self.groups:
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}': the input has {channels} channels (axis "
+                f"{axis} of {tuple(input_shape)}), which groups={self.groups} does not divide. "
+                "Choose groups that divide both the channels and the filters."
+            )
+        shape = (*self.kernel_size, channels // self.groups, self.filters)
+        self.kernel = arguments.add_weight(self, "kernel", shape)
+        self.bias = arguments.add_weight(self, "bias", (self.filters,)) if self.use_bias else None
+        self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
+
+    def call(self, inputs: Any) -> Any:
+        outputs = convolution.conv(
+            inputs,
+            self.kernel.value,
+            strides=self.strides,
+            padding=self.padding,
+            dilation=self.dilation_rate,
+            groups=self.groups,
+            data_format=self.data_format,
+        )
+        if self.bias is not None:
+            last = self.data_format == "channels_last"
+            outputs = outputs + self.bias.value.reshape(-1, *(() if last else (1,) * self.rank))
+        return self.activation(outputs)
+
+
+_SHARED = ("activation", "use_bias", "weight_options", "activity_regularizer")
+_DOC = """
+
+    y[p, k] = activation(b[k] + sum over offsets o and channels c of
+                         x[p * strides + o * dilation_rate, c] W[o, c, k])
+
+    Weights: kernel W [*kernel_size, C / groups, filters], bias b [filters].
+
+    Args:
+        filters: the number of output channels, from 1, divisible by `groups`.
+        kernel_size: size of the window, a number or one for each spatial axis.
+        strides, dilation_rate: steps between windows, and between places in a window; not both
+            above 1.
+        padding: "valid" (none), "same" (output size = ceil(input size / stride)), and for Conv1D
+            "causal" (all of it before, so that no output sees later inputs).
+        [shared]
+        groups: the channels are cut into this many groups, each with its own filters.
+
+    Raises:
+        ValueError: sizes below 1, an unknown padding, channels or filters that `groups` does not
+            divide, a window larger than the input.
+"""
+
+
+def _complete(cls: Any) -> Any:
+    """Splices the shared description in after the first line of a class's docstring."""
+    first, _, rest = cls.__doc__.partition("\n")
+    cls.__doc__ = first + _DOC + rest
+    return documented(*_SHARED, "data_format")(cls)
+
+
+@_complete
+class Conv1D(Conv):
+    """Convolution over one axis: [B, T, C] -> [B, T', filters].
+
+    >>> import numpy as np
+    >>> Conv1D(8, 3, padding="causal")(np.ones((2, 10, 4))).shape
+    (2, 10, 8)
+    """
+
+    rank = 1
+
+
+@_complete
+class Conv2D(Conv):
+    """Convolution over images: [B, H, W, C] -> [B, H', W', filters].
+
+    >>> import numpy as np
+    >>> Conv2D(32, (3, 3), activation="relu")(np.ones((1, 28, 28, 1))).shape
+    (1, 26, 26, 32)
+    """
+
+    rank = 2
+
+
+@_complete
+class Conv3D(Conv):
+    """Convolution over volumes: [B, D, H, W, C] -> [B, D', H', W', filters].
+
+    >>> import numpy as np
+    >>> Conv3D(2, 3, strides=2, padding="same")(np.ones((1, 5, 6, 7, 1))).shape
+    (1, 3, 3, 4, 2)
+    """
+
+    rank = 3
+
+
+Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D

@@ -1,0 +1,99 @@
+"""Embedding: a table of vectors, looked up by whole numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from carnyx.core.layer import Layer
+from carnyx.layers import arguments
+from carnyx.layers.arguments import FileOptions, documented
+
+
+@documented("weight_options")
+class Embedding(FileOptions, Layer):
+    """Row x of the table: [B, ...] whole numbers in [0, input_dim) -> [B, ..., output_dim].
+
+    Weights: embeddings [input_dim, output_dim]. A number outside the table gives NaN.
+
+    Args:
+        input_dim: the number of rows, the largest index + 1.
+        output_dim: the size of a vector.
+        mask_zero: whether index 0 is padding, to be masked for later layers.
+        weights: the table to start with, as an array or a list of one array.
+        [shared]
+
+    Raises:
+        ValueError: sizes below 1; numbers that are not whole.
+
+    >>> import numpy as np
+    >>> Embedding(10, 4, mask_zero=True)(np.array([[3, 0]]))._keras_mask.tolist()
+    [[True, False]]
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
+        mask_zero: bool = False,
+        weights: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        length = kwargs.pop("input_length", None)  # Keras 2's way to say the input's shape
+        if length is not None:
+            kwargs.setdefault("input_shape", (length,))
+        # Not cast: bfloat16 holds whole numbers up to 256 only.
+        super().__init__(autocast=False, **kwargs)
+        self.input_dim = arguments.whole(self, "input_dim", input_dim)
+        self.output_dim = arguments.whole(self, "output_dim", output_dim)
+        arguments.keep(
+            self,
+            embeddings_initializer=embeddings_initializer,
+            embeddings_regularizer=embeddings_regularizer,
+            embeddings_constraint=embeddings_constraint,
+        )
+        arguments.flags(self, mask_zero=mask_zero)
+        self.supports_masking = self.mask_zero
+        if weights is not None:
+            self.build(None)
+            self.set_weights(weights if isinstance(weights, (list, tuple)) else [weights])
+
+    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
+        if name in ("weights", "autocast"):
+            return False
+        return name == "activity_regularizer" or super()._in_config(name, value, default, owner)
+
+    def build(self, input_shape: Any = None) -> None:
+        shape = (self.input_dim, self.output_dim)
+        self.embeddings = arguments.add_weight(self, "embeddings", shape)
+
+    def call(self, inputs: Any) -> Any:
+        indices = inputs
+        if not jnp.issubdtype(inputs.dtype, jnp.integer):
+            self._check_whole(inputs)
+            indices = inputs.astype("int32")
+        return jnp.take(self.embeddings.value, indices, axis=0).astype(self.compute_dtype)
+
+    def _check_whole(self, inputs: Any) -> None:
+        """Floats serve as indices, as in Keras (an Input's dtype is float by default), if whole.
+
+        In a trace there are no values to look at.
+        """
+        if isinstance(inputs, jax.core.Tracer):
+            return
+        values = np.asarray(inputs, "float64")
+        if not np.array_equal(values, np.trunc(values)):
+            raise ValueError(
+                f"Embedding '{self.name}': inputs are indices, whole numbers from 0 to "
+                f"{self.input_dim - 1}. Received {inputs.dtype} with fractions, such as "
+                f"{values[values != np.trunc(values)][0]:g}. Encode the data as integers first."
+            )
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        return jnp.not_equal(inputs, 0) if self.mask_zero else None

@@ -1,0 +1,365 @@
+"""Normalisation: over the batch, over axes of each sample, over groups of channels, to length 1.
+
+Statistics are computed in float32 at least, whatever the layer's type. Means are taken before
+variances (two passes over the data): the one-pass form E[x^2] - E[x]^2 loses every digit for
+inputs such as 1000 +- 0.1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from carnyx.core.layer import InputSpec, Layer
+from carnyx.layers import arguments
+from carnyx.layers.arguments import FileOptions
+from carnyx.ops import nn
+
+
+class Rescaled(Layer):
+    """What layers with a learned scale gamma and centre beta share."""
+
+    gamma: Any = None
+    beta: Any = None
+
+    def _setup(self, epsilon: Any, center: Any, scale: Any, **options: Any) -> None:
+        self.epsilon = arguments.number(self, "epsilon", epsilon, 0)
+        arguments.flags(self, center=center, scale=scale)
+        arguments.keep(self, **options)
+        self.supports_masking = True
+
+    def _add_scale(self, shape: Any) -> None:
+        """gamma and beta, where they are wanted; kept out of half precision."""
+        if self.scale:
+            self.gamma = arguments.add_weight(self, "gamma", shape, autocast=False)
+        if self.center:
+            self.beta = arguments.add_weight(self, "beta", shape, autocast=False)
+
+    @property
+    def _scales(self) -> tuple[Any, Any]:
+        """The values of gamma and beta, None where there is none."""
+        return tuple(None if w is None else w.value for w in (self.gamma, self.beta))  # type: ignore[return-value]
+
+
+_RESCALED = """epsilon: added to the variance, so that its root is not 0.
+        center, scale: whether beta is added, and gamma multiplied.
+        <weight>_initializer, <weight>_regularizer, <weight>_constraint: for each weight, how it
+            starts, a penalty added to the loss, a projection after each update."""
+
+
+def _complete(cls: Any) -> Any:
+    cls.__doc__ = cls.__doc__.replace("[shared]", _RESCALED)
+    return cls
+
+
+@_complete
+class BatchNormalization(FileOptions, Rescaled):
+    """gamma (x - mean) / sqrt(variance + epsilon) + beta, statistics of each channel in the batch.
+
+    In training the statistics are the batch's, and the moving ones go towards them:
+    moving <- momentum moving + (1 - momentum) batch. Otherwise, or when the layer is frozen
+    (trainable = False), the moving ones are used. Shapes stay as they are.
+
+    Weights: gamma, beta, moving_mean, moving_variance, each [C]; the last two not trainable, in
+    float32.
+
+    Args:
+        axis: the channel axis.
+        momentum: the fraction of the moving statistics that is kept at a step, in [0, 1].
+        [shared]
+        synchronized: whether replicas share statistics; has no effect on one device.
+        renorm, renorm_clipping, renorm_momentum: batch renormalisation, not supported: False.
+
+    Call arguments:
+        mask: bool [B, T]; steps where it is False do not count in the statistics.
+
+    Raises:
+        ValueError: an axis that the input does not have, or of unknown size.
+
+    Ioffe and Szegedy (2015). The variance is the biased one everywhere.
+
+    >>> import numpy as np
+    >>> layer = BatchNormalization(epsilon=0)
+    >>> layer(np.array([[1.0], [3.0]]), training=True).tolist()
+    [[-1.0], [1.0]]
+    >>> float(layer.moving_mean[0]) == 0.01 * np.float32(2)
+    True
+    """
+
+    absent = {"renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99}
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        renorm: bool = False,
+        renorm_clipping: Any = None,
+        renorm_momentum: float = 0.99,
+        synchronized: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not arguments.is_whole(axis):
+            raise arguments.refuse(self, "axis", axis, "a whole number")
+        if renorm:
+            raise arguments.refuse(
+                self, "renorm", renorm, "False: batch renormalisation is not supported"
+            )
+        self.axis = int(axis)
+        self.momentum = arguments.number(self, "momentum", momentum, 0, 1)
+        self._setup(
+            epsilon,
+            center,
+            scale,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            moving_mean_initializer=moving_mean_initializer,
+            moving_variance_initializer=moving_variance_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+        )
+        self.renorm, self.renorm_clipping = False, renorm_clipping
+        self.renorm_momentum = renorm_momentum
+        arguments.flags(self, synchronized=synchronized)
+
+    def build(self, input_shape: Any) -> None:
+        (axis,) = arguments.axes_of(self, self.axis, len(input_shape))
+        size = arguments.known(self, input_shape, axis, "the channel axis")
+        self._add_scale((size,))
+        narrow = self.variable_dtype in ("float16", "bfloat16")
+        for name in ("moving_mean", "moving_variance"):
+            weight = self.add_weight(
+                (size,),
+                getattr(self, f"{name}_initializer"),
+                "float32" if narrow else None,
+                trainable=False,
+                autocast=False,
+                name=name,
+            )
+            setattr(self, name, weight)
+        self.input_spec = InputSpec(ndim=len(input_shape), axes={axis: size})
+
+    def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
+        x = nn.widened(inputs)
+        if training and self.trainable:
+            mean, variance = self._batch_statistics(x, mask)
+            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                kept = self.momentum * moving.value
+                moving.assign(kept + (1 - self.momentum) * lax.stop_gradient(batch))
+        else:
+            mean, variance = self.moving_mean.value, self.moving_variance.value
+        gamma, beta = self._scales
+        y = nn.batch_normalization(x, mean, variance, self.axis, beta, gamma, self.epsilon)
+        return y.astype(inputs.dtype)
+
+    def _batch_statistics(self, x: Any, mask: Any) -> tuple[Any, Any]:
+        axes = [a for a in range(x.ndim) if a != self.axis % x.ndim]
+        if mask is None:
+            return nn.moments(x, axes)
+        weight = jnp.asarray(mask, x.dtype)
+        weight = weight.reshape(*weight.shape, *(1,) * (x.ndim - weight.ndim))
+        weight = jnp.broadcast_to(weight, x.shape)
+        total = jnp.maximum(jnp.sum(weight, axes, keepdims=True), 1)  # all masked: zeros, not NaN
+        mean = jnp.sum(x * weight, axes, keepdims=True) / total
+        variance = jnp.sum(jnp.square(x - mean) * weight, axes, keepdims=True) / total
+        return jnp.squeeze(mean, axes), jnp.squeeze(variance, axes)
+
+
+@_complete
+class LayerNormalization(FileOptions, Rescaled):
+    """gamma (x - mean) / sqrt(variance + epsilon) + beta, statistics of each sample over `axis`.
+
+    Weights: gamma and beta, with the sizes of the normalised axes. Shapes stay as they are.
+
+    Args:
+        axis: an axis or a list of axes.
+        [shared]
+
+    Ba, Kiros and Hinton (2016).
+
+    >>> import numpy as np
+    >>> LayerNormalization(epsilon=0)(np.array([[1.0, 3.0]])).tolist()
+    [[-1.0, 1.0]]
+    """
+
+    absent = {"rms_scaling": False}
+
+    def __init__(
+        self,
+        axis: Any = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.axis = list(axis) if isinstance(axis, (list, tuple)) else axis
+        self._setup(
+            epsilon,
+            center,
+            scale,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+        )
+
+    def build(self, input_shape: Any) -> None:
+        axes = sorted(arguments.axes_of(self, self.axis, len(input_shape)))
+        shape = [arguments.known(self, input_shape, a, "a normalised axis") for a in axes]
+        self._add_scale(tuple(shape))
+
+    def call(self, inputs: Any) -> Any:
+        gamma, beta = self._scales
+        axes = arguments.axes_of(self, self.axis, inputs.ndim)
+        return nn.layer_normalization(inputs, gamma, beta, axes, self.epsilon)
+
+
+@_complete
+class GroupNormalization(Rescaled):
+    """gamma (x - mean) / sqrt(variance + epsilon) + beta, statistics of each sample and group.
+
+    The channels are cut into `groups`; a group's statistics go over its channels and all places.
+    Weights: gamma and beta [C]. Shapes stay as they are.
+
+    Args:
+        groups: how many groups, dividing the channels; -1 for one for each channel.
+        axis: the channel axis.
+        [shared]
+
+    Raises:
+        ValueError: `groups` that does not divide the channels.
+
+    Wu and He (2018).
+
+    >>> import numpy as np
+    >>> GroupNormalization(2, epsilon=0)(np.array([[1.0, 3.0, 5.0, 9.0]])).tolist()
+    [[-1.0, 1.0, -1.0, 1.0]]
+    """
+
+    def __init__(
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.groups = -1 if groups == -1 else arguments.whole(self, "groups", groups)
+        if not arguments.is_whole(axis):
+            raise arguments.refuse(self, "axis", axis, "a whole number")
+        self.axis = int(axis)
+        self._setup(
+            epsilon,
+            center,
+            scale,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+        )
+
+    def build(self, input_shape: Any) -> None:
+        (axis,) = arguments.axes_of(self, self.axis, len(input_shape))
+        size = arguments.known(self, input_shape, axis, "the channel axis")
+        if self.groups != -1 and size % self.groups:
+            raise arguments.refuse(
+                self, "groups", self.groups, f"a divisor of the {size} channels (axis {axis})"
+            )
+        self._add_scale((size,))
+        self.input_spec = InputSpec(ndim=len(input_shape), axes={axis: size})
+
+    def call(self, inputs: Any) -> Any:
+        x = jnp.moveaxis(nn.widened(inputs), self.axis, -1)
+        groups = x.shape[-1] if self.groups == -1 else self.groups
+        grouped = x.reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
+        y = nn.layer_normalization(grouped, axis=(1, 3), epsilon=self.epsilon).reshape(x.shape)
+        gamma, beta = self._scales
+        y = y if gamma is None else y * gamma
+        y = y if beta is None else y + beta
+        return jnp.moveaxis(y, -1, self.axis).astype(inputs.dtype)
+
+
+class RMSNormalization(Layer):
+    """scale x / sqrt(mean(x^2) + epsilon), the mean of each sample over `axis`.
+
+    Weights: scale, with the sizes of the normalised axes. Shapes stay as they are.
+
+    Args:
+        axis: an axis or a list of axes.
+        epsilon: added to the mean square, so that its root is not 0.
+
+    Zhang and Sennrich (2019).
+
+    >>> import numpy as np
+    >>> RMSNormalization(epsilon=0)(np.array([[3.0, 3.0]])).tolist()
+    [[1.0, 1.0]]
+    """
+
+    def __init__(self, axis: Any = -1, epsilon: float = 1e-6, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = axis
+        self.epsilon = arguments.number(self, "epsilon", epsilon, 0)
+
+    def build(self, input_shape: Any) -> None:
+        axes = sorted(arguments.axes_of(self, self.axis, len(input_shape)))
+        shape = [arguments.known(self, input_shape, a, "a normalised axis") for a in axes]
+        self.scale = self.add_weight(tuple(shape), "ones", autocast=False, name="scale")
+
+    def call(self, inputs: Any) -> Any:
+        axes = arguments.axes_of(self, self.axis, inputs.ndim)
+        return nn.rms_normalization(inputs, self.scale.value, axes, self.epsilon)
+
+
+class UnitNormalization(Layer):
+    """x divided by its length over `axis`: the squares of the result sum to 1.
+
+    Args:
+        axis: an axis or a list of axes.
+
+    >>> import numpy as np
+    >>> [round(v, 6) for v in UnitNormalization()(np.array([[3.0, 4.0]]))[0].tolist()]
+    [0.6, 0.8]
+    """
+
+    def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = axis
+        self.supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        axes = arguments.axes_of(self, self.axis, inputs.ndim)
+        return nn.normalize(inputs, axes, epsilon=1e-6)

@@ -1,0 +1,121 @@
+"""How an operation becomes public: Keras's name and signature around a function of arrays.
+
+`publish` makes one from each row of a table, `op` from a function written out. Both take arrays,
+Variables, nested lists and KerasTensors; the latter record a node of a model's graph. The
+operations themselves are in `numpy.py`, `nn.py`, `math.py` and `core.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from carnyx.core import dtypes
+from carnyx.core.symbol import Function, any_symbol, symbolic_call
+from carnyx.core.variable import Variable
+
+# Arguments of these names are tensors (or, in the plural, lists of them); others stay as given.
+TENSORS = frozenset(
+    (
+        "x x1 x2 y a v condition indices values inputs updates data segment_ids targets kernel "
+        "predictions mean variance offset scale gamma beta weights xs variable fill_value"
+    ).split()
+)
+LISTS = frozenset(("xs",))
+
+
+def tensor(value: Any, dtype: Any = None) -> Any:
+    """An array for a Variable or a nested list; arrays and single numbers stay as they are.
+
+    Single numbers have no type of their own: `half + 1.0` is half.
+    """
+    if isinstance(value, Variable):
+        value = value.value
+    if isinstance(value, (list, tuple)):
+        value = array_of_list(value)
+    return value if dtype is None else jnp.asarray(value, dtypes.standardize_dtype(dtype))
+
+
+def array_of_list(value: Any) -> Any:
+    """A nested list as an array; Python floats are of type `floatx`."""
+    if any(isinstance(leaf, (jax.Array, Variable)) for leaf in jax.tree.leaves(value)):
+        return jnp.stack([jnp.asarray(tensor(item)) for item in value])
+    found = np.asarray(value)
+    return jnp.asarray(found, dtypes.floatx() if found.dtype == np.float64 else None)
+
+
+def _prepared(name: str, value: Any) -> Any:
+    if name in LISTS and isinstance(value, (list, tuple)):
+        return type(value)(tensor(item) for item in value)
+    return tensor(value) if name in TENSORS else value
+
+
+def _spelled(p: inspect.Parameter) -> str:
+    return str(p.replace(annotation=p.empty))
+
+
+def expose(
+    name: str, function: Callable[..., Any], template: Callable[..., Any], doc: str, module: str
+) -> Callable[..., Any]:
+    """`function` as a public operation with the signature of `template`.
+
+    Parameters without a default are passed by position, the others by name, so that `function`
+    may call its first parameters otherwise.
+    """
+    signature = inspect.signature(template)
+    parameters = list(signature.parameters.values())
+    by_name = {p.name for p in parameters if p.default is not p.empty}
+
+    @functools.wraps(template)
+    def operation(*args: Any, **kwargs: Any) -> Any:
+        if any_symbol(args, kwargs):
+            return symbolic_call(Function(name, operation), args, kwargs)
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            called = ", ".join(map(_spelled, parameters))
+            raise TypeError(f"ops.{name}({called}): {error}") from None
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        for p in parameters:
+            if p.name not in given:
+                continue
+            value = given[p.name]
+            if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+                value = _prepared(p.name, value)
+            if p.kind is p.VAR_POSITIONAL:
+                positional.extend(map(tensor, value))
+            elif p.kind is p.VAR_KEYWORD:
+                named.update(value)
+            elif p.name in by_name:
+                named[p.name] = value
+            else:
+                positional.append(value)
+        return function(*positional, **named)
+
+    operation.__name__ = operation.__qualname__ = name
+    operation.__doc__, operation.__module__ = doc, module
+    return operation
+
+
+def op(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: a function of arrays as a public operation of the same signature."""
+    return expose(
+        function.__name__, function, function, function.__doc__ or "", function.__module__
+    )
+
+
+def publish(
+    namespace: dict[str, Any],
+    template: Callable[..., Any],
+    rows: Mapping[str, tuple[Callable[..., Any], str]],
+) -> None:
+    """Puts an operation into a module for every row: name -> (function of arrays, what it is)."""
+    for name, (function, doc) in rows.items():
+        namespace[name] = expose(name, function, template, doc, namespace["__name__"])
