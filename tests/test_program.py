@@ -278,8 +278,11 @@ def test_composites_stay_whole() -> None:
 def test_derivatives_of_a_composite_are_none() -> None:
     x = np.linspace(-1, 1, 12, dtype="float32").reshape(3, 4)
     derived = jax.grad(lambda x: _pair(x, x)[1].sum())
-    assert {e.primitive.name for e in canonical(derived, x).eqns} <= {"exp", "mul"}
-    np.testing.assert_array_equal(jaxpr_as_fun(canonical(derived, x))(x)[0], np.exp(x))
+    assert {e.primitive.name for e in canonical(derived, x).eqns} <= {
+        "broadcast_in_dim", "exp", "mul",
+    }  # fmt: skip
+    # 2 ulp: XLA's exp against the C library's
+    np.testing.assert_allclose(jaxpr_as_fun(canonical(derived, x))(x)[0], np.exp(x), rtol=3e-7)
     assert "jit" not in str(canonical(jax.vmap(lambda x: _pair(x, x)), x))
 
 
@@ -323,7 +326,7 @@ def test_equations_know_their_layer() -> None:
     assert layers["sin"] == {"model/dense"}, "of the gradient of cos"
     assert layers["tanh"] == {"model/rnn/cell"}
     assert layers["scan"] == {"model/rnn"}
-    assert layers["exp2"] == {"model/block"}, "computed twice, for the value and the gradient"
+    assert layers["exp2"] == layers["optimization_barrier"] == {"model/block"}
     with_values = trace("predict", lambda v: [model(v[0])], _slots(shape), _slots((), role="log"))
     assert _layers_of(with_values)["shift_left"] == {"model/noise"}
 
@@ -487,6 +490,7 @@ def test_the_engine_puts_gets_and_runs() -> None:
     assert engine.put(native) is native
     slots = [Slot("w", (3,), "float32", "trainable"), *_slots((3,))]
     program = trace("step", lambda v: [v[0] + v[1]], slots, slots[:1])
+    assert "  i/o trainable float32[3] w" in str(program).splitlines()
     run, giving = engine.compile(program), engine.compile(program, donate=["trainable"])
     for _ in range(2):
         np.testing.assert_array_equal(engine.get(run([native, native])[0]), [0, 2, 4])

@@ -55,11 +55,14 @@ def relu(
     >>> relu([-2.0, 3.0]).tolist(), relu([-2.0, 9.0], 0.5, max_value=6).tolist()
     ([0.0, 3.0], [-1.0, 6.0])
     """
-    below = negative_slope * jax.nn.relu(threshold - x) if negative_slope else None
+    if negative_slope and max_value is None and not threshold:
+        return jax.nn.leaky_relu(x, negative_slope)
     positive = jnp.where(x > threshold, x, jnp.zeros_like(x)) if threshold else jax.nn.relu(x)
-    if max_value is not None:
+    if max_value == 6 and not threshold:
+        positive = jax.nn.relu6(x)
+    elif max_value is not None:
         positive = jnp.clip(positive, 0, max_value)
-    return positive if below is None else positive - below
+    return positive - negative_slope * jax.nn.relu(threshold - x) if negative_slope else positive
 
 
 @_activation
@@ -338,7 +341,8 @@ def sparsemax(x: Any, axis: int = -1) -> Any:
     """The point of the probability simplex nearest to x: max(x - t, 0) with a sum of 1.
 
     t = (the sum of the k largest - 1) / k, k the number of places with 1 + k z_k > z_1 + ... + z_k
-    for z sorted downwards (Martins and Astudillo 2016, equation 7).
+    for z sorted downwards (Martins and Astudillo 2016, equation 7). Keras 3.15 adds up the k
+    cumulative sums instead of the k largest, so that its outputs do not sum to 1; this one's do.
 
     >>> sparsemax([2.0, 0.0]).tolist(), sparsemax([0.5, 0.5]).tolist()
     ([1.0, 0.0], [0.5, 0.5])
@@ -369,7 +373,8 @@ def get(identifier: Any) -> Any:
     if identifier is None:
         return linear
     if isinstance(identifier, dict) and identifier.get("class_name") == "function":
-        return get(identifier["config"])
+        registered = _config.get_registered_object(str(identifier.get("registered_name")))
+        return registered or get(identifier["config"])
     found = _config.resolve(identifier, TABLE, "activation")
     if not callable(found):
         raise TypeError(f"An activation is a function of an array. Received: {identifier!r}")

@@ -90,7 +90,7 @@ def set_random_seed(seed: int) -> None:
         raise ValueError(f"set_random_seed: a whole number in [0, 2^32). Received: {seed!r}")
     python_random.seed(int(seed))
     np.random.seed(int(seed))  # noqa: NPY002  # user programs draw from it
-    _global["generator"] = SeedGenerator(int(seed), name="global_seed_generator")
+    _global["generator"] = None  # made anew when it is needed, from Python's `random`
 
 
 def draw_seed(seed: Any) -> Any:

@@ -149,7 +149,7 @@ def serialize(value: Any) -> Any:
         return {key: serialize(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)([serialize(item) for item in value])
-    if isinstance(value, types.FunctionType) or isinstance(value, type):
+    if isinstance(value, (types.FunctionType, type)):
         return _serialize_name(value)
     if hasattr(value, "get_config"):
         return serialize_object(value)
@@ -260,9 +260,7 @@ def get_custom_objects() -> dict[str, Any]:
     return _registered
 
 
-def deserialize(
-    config: Any, custom_objects: Mapping[str, Any] | None = None, **_: Any
-) -> Any:
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None, **_: Any) -> Any:
     """The object, function or plain value that `serialize` described.
 
     Raises ValueError for a class that is neither ours nor registered nor in `custom_objects`.

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
-    """" Did you mean 'x'?" with the nearest known names, or an empty string.
+    """ " Did you mean 'x'?" with the nearest known names, or an empty string.
 
     >>> nearest("adm", ["adam", "sgd"])
     " Did you mean 'adam'?"

@@ -240,9 +240,7 @@ class FunctionalGraph(Network):
     Any tensors of a graph may be the inputs, so `Functional(a.output, b.output)` cuts a part out.
     """
 
-    def __init__(
-        self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
         trainable = kwargs.pop("trainable", True)
         super().__init__(name=name or unique_name("functional"), **kwargs)
         for label, struct in (("inputs", inputs), ("outputs", outputs)):
@@ -284,9 +282,7 @@ class FunctionalGraph(Network):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         inputs = self._conform(inputs)
         leaves = jax.tree.leaves(inputs, is_leaf=symbol.is_symbol)
-        values = {
-            id(t): x for t, x in zip(symbol.symbols(self._input_struct), leaves, strict=True)
-        }
+        values = {id(t): x for t, x in zip(symbol.symbols(self._input_struct), leaves, strict=True)}
         for leaf, m in zip(leaves, jax.tree.leaves(mask), strict=False):
             state.set_mask(leaf, m)
         for node in self._graph_nodes:
@@ -317,8 +313,7 @@ class FunctionalGraph(Network):
             "name": layer.name,
             "build_config": layer.get_build_config() or {},
             "inbound_nodes": [
-                {"args": _encode(n.args, places), "kwargs": _encode(n.kwargs, places)}
-                for n in own
+                {"args": _encode(n.args, places), "kwargs": _encode(n.kwargs, places)} for n in own
             ],
         }
 
@@ -481,9 +476,7 @@ def _decode_history(struct: Any, made: Any) -> Any:
 class SequentialGraph(Network):
     """Layers one after another, each with one input and one output."""
 
-    def __init__(
-        self, layers: Any = None, trainable: bool = True, name: str | None = None
-    ) -> None:
+    def __init__(self, layers: Any = None, trainable: bool = True, name: str | None = None) -> None:
         super().__init__(name=name or unique_name("sequential"), trainable=trainable)
         self._layers: list[Any] = []
         self._output_struct: Any = None

@@ -115,6 +115,7 @@ class Layer(Configurable):
     >>> class Scale(carnyx.Layer):
     ...     def build(self, input_shape):
     ...         self.scale = self.add_weight((input_shape[-1],), "ones", name="scale")
+    ...
     ...     def call(self, inputs):
     ...         return inputs * self.scale
     >>> layer = Scale()
@@ -266,9 +267,7 @@ class Layer(Configurable):
     @property
     def weights(self) -> list[Variable]:
         """The variables that are saved: all but random seeds."""
-        seeds = {
-            id(g.state) for x in self._flatten_layers() for g in x._owned(_is_seed_generator)
-        }
+        seeds = {id(g.state) for x in self._flatten_layers() for g in x._owned(_is_seed_generator)}
         return [v for v in self.variables if id(v) not in seeds]
 
     @property
@@ -664,9 +663,7 @@ def _complete_build(build: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _objects(value: Any, kind: Any) -> Iterator[Any]:
-    if isinstance(kind, type) and isinstance(value, kind):
-        yield value
-    elif not isinstance(kind, type) and kind(value):
+    if isinstance(value, kind) if isinstance(kind, type) else kind(value):
         yield value
     elif isinstance(value, dict):
         for item in value.values():

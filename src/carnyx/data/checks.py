@@ -1,7 +1,14 @@
-"""Checks of what users pass as data: refused at the call, with what came and what to do."""
+"""Checks of what users pass as data: refused at the call, with what came and what to do.
+
+`place` is how a message begins ("fit()"), `what` or `name` the argument ("y[1]"). Whether targets
+fit a loss is checked by the losses, whether inputs fit a model by the model.
+"""
 
 from __future__ import annotations
 
+import math
+import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,116 +16,300 @@ import numpy as np
 
 from carnyx.core import dtypes
 
+NAMES = ("x", "y", "sample_weight")
+NUMBER_TYPES = set(dtypes.ALLOWED) - {"string"}
+INT32_LIMIT = 2**31
+CHUNK = 2**22  # values looked at in one go when a bad one is searched for
+
+
+def is_stream(value: Any) -> bool:
+    """Whether `value` gives batches one at a time: an iterator, an iterable or a function.
+
+    >>> is_stream(iter([1])), is_stream(lambda: iter([1])), is_stream([1]), is_stream(np.ones(2))
+    (True, True, False, False)
+    """
+    held = (list, tuple, Mapping, str, bytes, range, set, frozenset)
+    if value is None or isinstance(value, held) or hasattr(value, "__array__"):
+        return False
+    return hasattr(value, "__iter__") or callable(value)
+
 
 def to_arrays(value: Any, what: str) -> Any:
-    """A structure of arrays: lists of numbers become arrays, float64 becomes `floatx`."""
+    """A structure of NumPy arrays; lists of numbers become arrays, float64 becomes `floatx`.
+
+    >>> to_arrays({"a": [1, 2], "b": (np.ones(2), None)}, "x")
+    {'a': array([1, 2]), 'b': (array([1., 1.], dtype=float32), None)}
+    """
     if value is None:
         return None
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: to_arrays(item, f"{what}[{key!r}]") for key, item in value.items()}
-    if isinstance(value, (list, tuple)) and any(hasattr(v, "shape") for v in value):
-        if all(np.ndim(v) == 0 for v in value):
-            return to_array(np.asarray(value), what)
-        return [to_arrays(item, f"{what}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, (list, tuple)) and _is_structure(value):
+        items = [to_arrays(item, f"{what}[{i}]") for i, item in enumerate(value)]
+        return tuple(items) if isinstance(value, tuple) else items
     return to_array(value, what)
 
 
-def to_array(value: Any, what: str) -> Any:
-    """One array, checked for type and rank."""
-    if isinstance(value, jax.Array):
-        return value
+def _is_structure(value: Any) -> bool:
+    """Whether a list is one of arrays, rather than a list of numbers that is an array."""
+    if any(isinstance(v, Mapping) or len(getattr(v, "shape", ())) > 0 for v in value):
+        return True
+    return len(value) > 0 and isinstance(value[0], (list, tuple)) and _is_structure(value[0])
+
+
+def to_array(value: Any, what: str) -> np.ndarray:
+    """One array, checked for type and rank.
+
+    Raises ValueError for nested lists whose rows differ in length and for single numbers,
+    TypeError for what holds no numbers.
+    """
+    if is_stream(value):
+        raise TypeError(
+            f"{what} is a {type(value).__name__}, where an array is expected. To train from a "
+            "generator, pass it as x and let it yield (x, y) or (x, y, sample_weight)."
+        )
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(
+            f"{what} is a sparse matrix ({type(value).__name__}). Pass {what}.toarray(), or a "
+            "generator that makes batches of rows dense."
+        )
     try:
         array = np.asarray(value)
     except ValueError:
         raise ValueError(
             f"{what} is a nested list whose rows have different lengths. Pad them to one length "
-            "(a mask tells the padding apart), or pass one array a row through a generator."
+            "(a mask tells the padding apart), or give batches of one length by a generator."
         ) from None
-    if array.dtype.kind in "OUS":
-        raise ValueError(
-            f"{what} has dtype {array.dtype}: numbers are expected. Turn texts and objects into "
-            "numbers first; rows of different lengths must be padded."
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(
+            f"{what} cannot be read as an array: {type(value).__name__}: {error}"
+        ) from error
+    if array.dtype.kind == "f" and array.dtype.itemsize > 4:
+        with np.errstate(over="ignore"):  # what overflows is then found as infinite
+            return _ranked(array.astype(dtypes.floatx(), copy=False), what)
+    if array.dtype.name not in NUMBER_TYPES:
+        raise TypeError(
+            f"{what} has dtype {array.dtype} ({type(value).__name__}), where numbers or booleans "
+            "are expected. Turn texts and objects into numbers first; sequences of different "
+            "lengths must be padded to one."
         )
+    return _ranked(array, what)
+
+
+def _ranked(array: np.ndarray, what: str) -> np.ndarray:
     if array.ndim == 0:
         raise ValueError(
-            f"{what} is a single number. Expected an array whose first axis counts the samples."
+            f"{what} is a single number, {array}. Expected an array whose first axis counts the "
+            "samples: for one sample, give it a first axis of size 1."
         )
-    return array.astype(dtypes.floatx()) if array.dtype == np.float64 else array
+    return array
 
 
-def check_arrays(x: Any, y: Any, sample_weight: Any, where: str) -> int:
-    """The number of samples; raises for empty arrays, unequal lengths, NaN and infinity."""
-    named = [
-        (name + jax.tree_util.keystr(path), leaf)
-        for name, struct in (("x", x), ("y", y), ("sample_weight", sample_weight))
-        for path, leaf in jax.tree_util.tree_flatten_with_path(struct)[0]
-    ]
-    if not any(name.startswith("x") for name, _ in named):
-        raise ValueError(f"{where}(): `x` is missing. Pass an array, or a generator of batches.")
+def check_data(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    place: str,
+    names: tuple[str, ...] = NAMES,
+    values: bool = True,
+) -> int:
+    """The number of samples of arrays from `to_arrays`.
+
+    Raises ValueError for no or empty arrays, unequal lengths, weights that do not fit the targets
+    and, if `values`, for NaN, infinity, and integers beyond 32 bits.
+    """
+    parts = (x, y, sample_weight)
+    named = [item for part, n in zip(parts, names, strict=True) for item in _named(part, n)]
+    if not jax.tree.leaves(x):
+        raise ValueError(f"{place}: {names[0]} is missing. Pass an array or a generator.")
     first_name, first = named[0]
     for name, array in named:
-        if array.shape[0] == 0:
+        if not len(array):
             raise ValueError(
-                f"{where}(): {name} is empty: shape {tuple(array.shape)}. Pass at least one sample."
+                f"{place}: {name} is empty: its shape is {array.shape}. Pass at least one sample."
             )
-        if array.shape[0] != first.shape[0]:
+        if len(array) != len(first):
             raise ValueError(
-                f"{where}(): {first_name} has {first.shape[0]} samples and {name} has "
-                f"{array.shape[0]}. Every array needs one entry for each sample."
+                f"{place}: {first_name} has {len(first)} samples and {name} has {len(array)}. "
+                f"Expected one entry for each sample in every array.{_stack_hint(x, names[0])}"
             )
-        _check_finite(name, array, where)
-    return first.shape[0]
+    _check_weight_shapes(y, sample_weight, place, names)
+    for name, array in named if values else ():
+        _check_finite(name, array, place)
+        _check_integers(name, array, place)
+    return len(first)
 
 
-def _check_finite(name: str, array: Any, where: str) -> None:
-    if not dtypes.is_float(array.dtype):
-        return
-    # The sum is finite in all good cases but huge ones: one pass that allocates nothing.
-    with np.errstate(all="ignore"):
-        if np.isfinite(np.sum(array, dtype=np.float64 if array.dtype != "bfloat16" else None)):
-            return
-    bad = ~np.isfinite(np.asarray(array, "float64"))
-    if not bad.any():
-        return
-    place = tuple(int(i) for i in np.argwhere(bad)[0])
-    kind = "NaN" if np.isnan(np.asarray(array)[place]) else "infinity"
-    raise ValueError(
-        f"{where}(): {name} has {kind} at index {place}; {int(bad.sum())} of {bad.size} values are "
-        "not finite. Clean the data (np.isfinite finds them, np.nan_to_num replaces them), or "
-        "feed it from a generator if your model treats them itself."
+def _named(struct: Any, name: str) -> list[tuple[str, np.ndarray]]:
+    leaves = jax.tree_util.tree_flatten_with_path(struct)[0]
+    return [(name + jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
+
+
+def _stack_hint(x: Any, name: str) -> str:
+    """A list of arrays means several inputs; many of them were probably meant as samples."""
+    if not isinstance(x, (list, tuple)) or len(x) < 2 or any(a is None for a in x):
+        return ""
+    return (
+        f" {name} is a list of {len(x)} arrays, which means {len(x)} inputs; if each is one "
+        f"sample, pass np.stack({name})."
     )
 
 
-def check_count(name: str, value: Any, where: str) -> None:
-    """A whole number from 1, or None."""
+def _check_weight_shapes(y: Any, weight: Any, place: str, names: tuple[str, ...]) -> None:
+    """Weights are one a sample, or one for each entry along the leading axes of the targets."""
+    if weight is None or y is None:
+        return
+    for given, w in _named(weight, names[2]):
+        several = jax.tree.structure(y) != jax.tree.structure(weight)
+        shape = w.shape
+        while len(shape) > 1 and shape[-1] == 1:
+            shape = shape[:-1]
+        if several and len(shape) > 1 and not isinstance(y, np.ndarray):
+            raise ValueError(
+                f"{place}: {given} has shape {w.shape}. One array of weights for several outputs "
+                f"has one number a sample: shape ({len(w)},). Otherwise pass one array an output."
+            )
+        path = given.removeprefix(names[2])
+        target = dict(_named(y, "")).get(path)
+        if target is None:
+            continue
+        fits = len(shape) <= target.ndim and all(
+            n in (1, m) for n, m in zip(shape, target.shape, strict=False)
+        )
+        if not fits:
+            raise ValueError(
+                f"{place}: {given} has shape {w.shape}, and {names[1]}{path} has shape "
+                f"{target.shape}. Expected one weight a sample, shape ({len(w)},), or one for "
+                "each entry along the leading axes of the targets (such as time steps)."
+            )
+
+
+def _check_finite(name: str, array: np.ndarray, place: str) -> None:
+    if array.dtype.kind != "c" and not dtypes.is_float(array.dtype):
+        return
+    # A sum meets every value in one pass without a copy: NaN and infinity stay in it. It may also
+    # overflow where every value is finite (1e38 a hundred times), so that it only clears data.
+    with np.errstate(all="ignore"):
+        total = np.sum(array, dtype=np.float32 if array.dtype.itemsize == 2 else None)
+        if np.isfinite(total):
+            return
+    count, rows, place_of_first = _count_bad(array)
+    if not count:
+        return
+    kind = "NaN" if np.isnan(np.asarray(array[place_of_first], "complex128")) else "infinity"
+    raise ValueError(
+        f"{place}: {name} has {kind} in row {place_of_first[0]}, at index {place_of_first}; "
+        f"{count} of its {array.size} values, in {rows} of {len(array)} rows, are NaN or infinite. "
+        "Expected finite numbers: drop those rows or fill them in (np.isfinite finds them, "
+        "np.nan_to_num replaces them). A generator's batches are not checked, for models that "
+        "treat such values themselves."
+    )
+
+
+def _count_bad(array: np.ndarray) -> tuple[int, int, tuple[int, ...]]:
+    """(number of values that are not finite, number of rows with them, index of the first)."""
+    count, rows, first = 0, 0, ()
+    step = max(1, CHUNK * len(array) // max(array.size, 1))
+    for start in range(0, len(array), step):
+        bad = ~np.isfinite(array[start : start + step])
+        if not bad.any():
+            continue
+        if not count:
+            index = np.argwhere(bad)[0]
+            first = (start + int(index[0]), *map(int, index[1:]))
+        count += int(bad.sum())
+        rows += int(bad.reshape(len(bad), -1).any(axis=1).sum())
+    return count, rows, first
+
+
+def _check_integers(name: str, array: np.ndarray, place: str) -> None:
+    """Programs have 32-bit integers unless JAX is told otherwise: greater ones would wrap round."""
+    wide = array.dtype.kind in "iu" and array.dtype.itemsize == 8
+    if not wide or jax.config.read("jax_enable_x64") or not array.size:
+        return
+    low, high = int(array.min()), int(array.max())
+    if low < -INT32_LIMIT or high >= INT32_LIMIT:
+        raise ValueError(
+            f"{place}: {name} has integers from {low} to {high}, and models compute with 32-bit "
+            "integers. Renumber identifiers from 0, or pass quantities as floats."
+        )
+
+
+def check_count(name: str, value: Any, place: str, least: int = 1) -> None:
+    """A whole number from `least`, or None; raises TypeError or ValueError.
+
+    >>> check_count("batch_size", 0, "fit()")
+    Traceback (most recent call last):
+    ...
+    ValueError: fit(): batch_size is a whole number from 1. Received: batch_size=0
+    """
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(
-            f"{where}(): {name} is a whole number from 1. Received: {name}={value!r}"
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise (ValueError if whole else TypeError)(
+            f"{place}: {name} is a whole number from {least}. Received: {name}={value!r}"
         )
 
 
-def class_weights(class_weight: Any, y: Any, sample_weight: Any, where: str) -> np.ndarray:
-    """Row weights from label weights, times the row weights that were given."""
-    if isinstance(y, (dict, list)) or y is None:
+def class_weights(
+    class_weight: Any, y: Any, sample_weight: Any, place: str, name: str = "y"
+) -> np.ndarray:
+    """A weight a row from the weight of its label, times the row weights that were given.
+
+    Shapes: y labels [B], [B, 1] or one-hot [B, C] (or [B, T, C]) -> [B] (or [B, T]).
+
+    >>> class_weights({0: 1.0, 1: 5.0}, np.array([0, 1, 1]), None, "fit()").tolist()
+    [1.0, 5.0, 5.0]
+    """
+    table = _weight_table(class_weight, place)
+    if not isinstance(y, np.ndarray):
         raise ValueError(
-            f"{where}(): class_weight needs a model with one output and its labels in `y`. "
-            "With several outputs pass sample_weight."
+            f"{place}: class_weight needs the labels of one output in {name}. Received: "
+            f"{'nothing' if y is None else f'{len(jax.tree.leaves(y))} arrays'}. With several "
+            "outputs pass sample_weight, one array an output."
         )
-    labels = np.asarray(y)
-    if labels.ndim > 1:
-        labels = labels[..., 0] if labels.shape[-1] == 1 else np.argmax(labels, axis=-1)
-    labels = np.round(labels).astype(int)
-    missing = sorted({int(v) for v in np.unique(labels)} - {int(k) for k in class_weight})
+    labels, position = np.unique(_labels(y, place, name), return_inverse=True)
+    missing = [int(v) for v in labels if int(v) not in table]
     if missing:
         raise ValueError(
-            f"{where}(): class_weight has no weight for the labels {missing[:10]} that are in y. "
-            f"Its keys: {sorted(class_weight)}. Give every label one (1.0 for no change)."
+            f"{place}: class_weight has no weight for the labels {missing[:10]} that are in "
+            f"{name}. Its keys: {sorted(table)}. Give every label one (1.0 for no change)."
         )
-    table = np.zeros(labels.max() + 1, dtypes.floatx())
-    for label, weight in class_weight.items():
-        if 0 <= int(label) < len(table):
-            table[int(label)] = weight
-    weights = table[labels]
-    return weights if sample_weight is None else weights * np.asarray(sample_weight)
+    found = np.array([table[int(v)] for v in labels], dtypes.floatx())[position]
+    weights = found.reshape(y.shape[:1] if y.ndim == 1 else y.shape[:-1])
+    if sample_weight is None:
+        return weights
+    given = np.asarray(sample_weight)
+    return weights * given.reshape(given.shape[: weights.ndim])
+
+
+def _weight_table(class_weight: Any, place: str) -> dict[int, float]:
+    if not isinstance(class_weight, Mapping) or not class_weight:
+        raise TypeError(
+            f"{place}: class_weight is a dict from label to weight, such as {{0: 1.0, 1: 5.0}}. "
+            f"Received: {class_weight!r}. A list by label becomes one with dict(enumerate(...))."
+        )
+    for key, weight in class_weight.items():
+        if isinstance(key, bool) or not isinstance(key, numbers.Real) or key != int(key):
+            raise ValueError(
+                f"{place}: class_weight has the key {key!r}. Expected labels as they are in y: "
+                "whole numbers (of a one-hot column its index)."
+            )
+        if not isinstance(weight, numbers.Real) or not math.isfinite(weight) or weight < 0:
+            raise ValueError(
+                f"{place}: class_weight[{key!r}] is a finite number from 0. Received: {weight!r}"
+            )
+    return {int(key): float(weight) for key, weight in class_weight.items()}
+
+
+def _labels(y: np.ndarray, place: str, name: str) -> np.ndarray:
+    if y.ndim == 1 or y.shape[-1] == 1:
+        return np.round(y if y.ndim == 1 else y[..., 0]).astype("int64")
+    if not np.allclose(np.sum(y, axis=-1, dtype="float64"), 1.0, atol=1e-2):
+        raise ValueError(
+            f"{place}: class_weight needs one label a row, and {name} of shape {y.shape} has rows "
+            "that do not sum to 1. Expected labels [B], [B, 1] or one-hot rows [B, C]. For rows "
+            "with several labels pass sample_weight."
+        )
+    return np.argmax(y, axis=-1)

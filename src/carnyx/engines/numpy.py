@@ -15,7 +15,7 @@ from jax.extend.core import Literal
 from scipy import special
 
 from carnyx.engines import numpy_lowerings as more
-from carnyx.engines.base import Engine
+from carnyx.engines.base import Compiled, Engine
 from carnyx.program.trace import Program
 
 HALVES = ("bfloat16", "float16")
@@ -34,7 +34,7 @@ class NumpyEngine(Engine):
     def get(self, native: Any) -> np.ndarray:
         return native
 
-    def compile(self, program: Program) -> Callable[[Sequence[Any]], list[Any]]:
+    def compile(self, program: Program, donate: Sequence[str] = ()) -> Compiled:
         closed, names = program.jaxpr, {eq.primitive.name for eq, _ in program.equations()}
         for name in names - set(LOWERINGS):
             found = [item for item in self.limitations if item.primitive == name]
@@ -65,9 +65,7 @@ def interpret(jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[
             return np.asarray(atom.val, atom.aval.dtype)
         return values[atom]
 
-    for variable, value in zip(
-        [*jaxpr.constvars, *jaxpr.invars], [*consts, *inputs], strict=True
-    ):
+    for variable, value in zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *inputs], strict=True):
         values[variable] = np.asarray(value)
     for index, equation in enumerate(jaxpr.eqns):
         results = apply(equation, [read(atom) for atom in equation.invars])
@@ -106,7 +104,9 @@ def _plain(function: Callable[..., Any]) -> Lowering:
 def _divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if np.issubdtype(x.dtype, np.integer):  # towards zero; by zero: all bits set, as XLA does
         safe = np.where(y == 0, 1, y).astype(x.dtype)
-        quotient = np.trunc(x.astype(object) / safe.astype(object)) if x.dtype.itemsize == 8 else None
+        quotient = (
+            np.trunc(x.astype(object) / safe.astype(object)) if x.dtype.itemsize == 8 else None
+        )
         if quotient is None:
             quotient = np.trunc(x.astype(np.float64) / safe.astype(np.float64))
         return np.where(y == 0, np.asarray(-1).astype(x.dtype), quotient.astype(x.dtype))

@@ -79,9 +79,7 @@ def _gather(avals: Any, params: Any, x: np.ndarray, starts: np.ndarray) -> np.nd
             value = _missing(x.dtype)
         out = np.where(inside.reshape(*inside.shape, *[1] * len(sizes)), out, value).astype(x.dtype)
     gone = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
-    out = out.reshape(
-        *starts.shape[:-1], *(n for axis, n in enumerate(sizes) if axis not in gone)
-    )
+    out = out.reshape(*starts.shape[:-1], *(n for axis, n in enumerate(sizes) if axis not in gone))
     places = list(numbers.offset_dims)
     rest = [axis for axis in range(out.ndim) if axis not in places]
     return np.moveaxis(out, range(out.ndim), [*rest[:rank], *places])
@@ -200,21 +198,15 @@ def _first_selected(x: np.ndarray, params: Any) -> tuple[np.ndarray, tuple[np.nd
     return padded, place
 
 
-def _select_and_scatter(
-    avals: Any, params: Any, source: np.ndarray, x: np.ndarray
-) -> np.ndarray:
+def _select_and_scatter(avals: Any, params: Any, source: np.ndarray, x: np.ndarray) -> np.ndarray:
     padded, place = _first_selected(x, params)
     out = np.zeros(padded.shape, source.dtype)
     np.add.at(out, place, source)
-    inside = (
-        slice(low, low + n) for n, (low, _) in zip(x.shape, params["padding"], strict=True)
-    )
+    inside = (slice(low, low + n) for n, (low, _) in zip(x.shape, params["padding"], strict=True))
     return out[tuple(inside)]
 
 
-def _select_and_gather(
-    avals: Any, params: Any, tangent: np.ndarray, x: np.ndarray
-) -> np.ndarray:
+def _select_and_gather(avals: Any, params: Any, tangent: np.ndarray, x: np.ndarray) -> np.ndarray:
     _, place = _first_selected(x, params)
     config = [(a, b, 0) for a, b in params["padding"]]
     padded = pad(None, {"padding_config": config}, tangent, np.zeros((), tangent.dtype))
@@ -232,8 +224,12 @@ def _dot(avals: Any, params: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     batch = [x.shape[a] for a in bx]
     inner = int(np.prod([x.shape[a] for a in cx], dtype=int))
     dtype = avals[0].dtype if avals[0].dtype.name not in ("bfloat16", "float16") else np.float32
-    left = np.transpose(x, (*bx, *fx, *cx)).reshape(*batch, -1 if 0 not in x.shape else int(np.prod([x.shape[a] for a in fx], dtype=int)), inner)
-    right = np.transpose(y, (*by, *cy, *fy)).reshape(*batch, inner, -1 if 0 not in y.shape else int(np.prod([y.shape[a] for a in fy], dtype=int)))
+    left = np.transpose(x, (*bx, *fx, *cx)).reshape(
+        *batch, -1 if 0 not in x.shape else int(np.prod([x.shape[a] for a in fx], dtype=int)), inner
+    )
+    right = np.transpose(y, (*by, *cy, *fy)).reshape(
+        *batch, inner, -1 if 0 not in y.shape else int(np.prod([y.shape[a] for a in fy], dtype=int))
+    )
     out = np.matmul(left.astype(dtype), right.astype(dtype))
     return out.reshape(*batch, *(x.shape[a] for a in fx), *(y.shape[a] for a in fy))
 

@@ -1,4 +1,9 @@
-"""The XLA engine, the default: a Program is one compiled XLA executable."""
+"""The XLA engine, the default: a Program is one compiled XLA executable.
+
+It sets no compiler options: of those that XLA's CPU compiler takes per executable (fast math,
+scheduler, threads, codegen splits, optimization level...) none made loops of small steps run or
+compile measurably faster. Donating the state saves a copy of it per call, not per step of a loop.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,11 @@ class Merge(Layer):
     """
 
     supports_masking = True
-    least, most = 1, None
+    least: int = 1
+    most: int | None = None
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
 
     def build(self, input_shape: Any) -> None:
         if is_shape(input_shape) or not isinstance(input_shape, (list, tuple)):

@@ -84,8 +84,8 @@ class BatchNormalization(FileOptions, Rescaled):
     >>> layer = BatchNormalization(epsilon=0)
     >>> layer(np.array([[1.0], [3.0]]), training=True).tolist()
     [[-1.0], [1.0]]
-    >>> float(layer.moving_mean[0]) == 0.01 * np.float32(2)
-    True
+    >>> round(float(layer.moving_mean[0]), 6)
+    0.02
     """
 
     absent = {"renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99}
@@ -357,7 +357,7 @@ class UnitNormalization(Layer):
 
     def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.axis = axis
+        self.axis = list(axis) if isinstance(axis, (list, tuple)) else axis
         self.supports_masking = True
 
     def call(self, inputs: Any) -> Any:

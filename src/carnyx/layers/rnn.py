@@ -1,8 +1,8 @@
-"""Recurrent layers: cells, the RNN that runs any cell over time, LSTM, GRU, SimpleRNN,
-Bidirectional.
+"""Recurrent layers: the RNN that runs any cell over time, LSTM, GRU, SimpleRNN, Bidirectional.
 
-The fast sequence forms are in `ops/recurrent.py`; a layer uses one when its options allow it and
-otherwise steps its cell with a scan, which is the definition that the fast form must equal.
+The cells are in `cells.py`, the fast sequence forms in `ops/recurrent.py`; a layer uses one when
+its options allow it and otherwise steps its cell with a scan, which is the definition that the fast
+form must equal.
 """
 
 from __future__ import annotations
@@ -12,346 +12,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from carnyx import activations, constraints, initializers, regularizers
+from carnyx import activations
 from carnyx.core.config import deserialize, serialize_object
-from carnyx.core.layer import InputSpec, Layer
+from carnyx.core.layer import BASE_CONFIG, InputSpec, Layer, call_parameters
 from carnyx.core.variable import Variable
+from carnyx.layers.cells import (
+    GRUCell,
+    LSTMCell,
+    RecurrentCell,
+    SimpleRNNCell,
+    StackedRNNCells,
+    start_states,
+)
 from carnyx.ops import recurrent
-from carnyx.random import SeedGenerator, dropout
-
-_GATED_DOC = """
-    Args:
-        units: U, the size of the output, from 1.
-        activation, recurrent_activation: functions of the candidate and of the gates.
-        use_bias: whether a bias is added.
-        kernel_initializer, recurrent_initializer, bias_initializer: how weights start.
-        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties on them.
-        kernel_constraint, recurrent_constraint, bias_constraint: projections after updates.
-        dropout, recurrent_dropout: fraction in [0, 1] of the inputs, or of the state, that a
-            training call drops, with one mask for all steps (Gal and Ghahramani 2016).
-        seed: of the dropout.
-"""
-
-
-class RecurrentCell(Layer):
-    """What SimpleRNNCell, LSTMCell and GRUCell share: options, weights and dropout masks.
-
-    A cell's `call(inputs [B, D], states) -> (output [B, U], new states)` is one step of time.
-    """
-
-    gates = 1
-
-    def _setup(self, options: dict[str, Any]) -> None:
-        """Keeps the options that the three cells share, as objects and checked."""
-        self.units = options["units"]
-        if isinstance(self.units, bool) or not isinstance(self.units, int) or self.units <= 0:
-            raise ValueError(
-                f"{type(self).__name__} '{self.name}': units must be a whole number from 1. "
-                f"Received: units={self.units!r}"
-            )
-        self.activation = activations.get(options["activation"])
-        self.use_bias = options["use_bias"]
-        for weight in ("kernel", "recurrent", "bias"):
-            for what, module in (
-                ("initializer", initializers),
-                ("regularizer", regularizers),
-                ("constraint", constraints),
-            ):
-                key = f"{weight}_{what}"
-                setattr(self, key, module.get(options[key]))
-        for key in ("dropout", "recurrent_dropout"):
-            rate = options[key]
-            if not 0 <= rate <= 1:
-                raise ValueError(
-                    f"{type(self).__name__} '{self.name}': {key} is a fraction in [0, 1]. "
-                    f"Received: {rate!r}"
-                )
-            setattr(self, key, float(rate))
-        self.seed = options["seed"]
-        self.seed_generator = SeedGenerator(self.seed)
-        self.state_size: Any = self.units
-        self.output_size = self.units
-
-    def build(self, input_shape: Any) -> None:
-        width = self.gates * self.units
-        self.kernel = self._matrix((input_shape[-1], width), "kernel", "kernel")
-        self.recurrent_kernel = self._matrix((self.units, width), "recurrent", "recurrent_kernel")
-        self.bias = None
-        if self.use_bias:
-            self.bias = self._matrix(self._bias_shape(), "bias", "bias")
-
-    def _matrix(self, shape: Any, kind: str, name: str) -> Variable:
-        return self.add_weight(
-            shape,
-            self._initializer(kind),
-            name=name,
-            regularizer=getattr(self, f"{kind}_regularizer"),
-            constraint=getattr(self, f"{kind}_constraint"),
-        )
-
-    def _initializer(self, kind: str) -> Any:
-        return getattr(self, f"{kind}_initializer")
-
-    def _bias_shape(self) -> tuple[int, ...]:
-        return (self.gates * self.units,)
-
-    def get_initial_state(self, batch_size: Any = None) -> list[Any]:
-        """Zeros for each state."""
-        sizes = self.state_size if isinstance(self.state_size, list) else [self.state_size]
-        return [jnp.zeros((batch_size, size), self.compute_dtype) for size in sizes]
-
-    def dropout_masks(self, inputs: Any, state: Any, training: bool) -> tuple[Any, Any]:
-        """Masks for one step's inputs and for the state, drawn once a sequence; None for no drop."""
-        rates = (self.dropout, self.recurrent_dropout)
-        pair = [
-            dropout(jnp.ones_like(t), rate, seed=self.seed_generator) if training and rate else None
-            for t, rate in zip((inputs, state), rates, strict=True)
-        ]
-        return pair[0], pair[1]
-
-    def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
-        states = list(states) if isinstance(states, (list, tuple)) else [states]
-        masks = self.dropout_masks(inputs, states[0], training)
-        return self.step(inputs, states, masks)
-
-    def step(self, inputs: Any, states: list[Any], masks: tuple[Any, Any]) -> Any:
-        """One step with the dropout masks given."""
-        if masks[0] is not None:
-            inputs = inputs * masks[0]
-        if masks[1] is not None:
-            states = [states[0] * masks[1], *states[1:]]
-        return self.advance(inputs, states)
-
-    def advance(self, inputs: Any, states: list[Any]) -> Any:
-        """The cell's equations: (output, new states)."""
-        raise NotImplementedError
-
-
-class SimpleRNNCell(RecurrentCell):
-    """One step of a plain recurrent layer: h = activation(x W + h U + b) (Elman 1990).
-
-    >>> cell = SimpleRNNCell(3)
-    >>> output, (state,) = cell(jnp.ones((2, 4)), [jnp.zeros((2, 3))])
-    >>> output.shape
-    (2, 3)
-    """
-
-    def __init__(
-        self,
-        units: int,
-        activation: Any = "tanh",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        seed: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        options = dict(locals())
-        super().__init__(**kwargs)
-        self._setup(options)
-
-    def advance(self, inputs: Any, states: list[Any]) -> Any:
-        z = inputs @ self.kernel.value + states[0] @ self.recurrent_kernel.value
-        output = self.activation(z if self.bias is None else z + self.bias.value)
-        return output, [output]
-
-
-class LSTMCell(RecurrentCell):
-    """One step of long short-term memory (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
-
-    i = s(x Wi + h Ui + bi), f = s(x Wf + h Uf + bf), g = a(x Wg + h Ug + bg),
-    o = s(x Wo + h Uo + bo), c = f c + i g, h = o a(c), where s is the recurrent activation and a
-    the activation. The four blocks of each weight stand in the order i, f, g, o.
-
-    >>> cell = LSTMCell(3)
-    >>> output, (h, c) = cell(jnp.ones((2, 4)), [jnp.zeros((2, 3)), jnp.zeros((2, 3))])
-    >>> c.shape
-    (2, 3)
-    """
-
-    gates = 4
-
-    def __init__(
-        self,
-        units: int,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        unit_forget_bias: bool = True,
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        seed: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        options = dict(locals())
-        kwargs.pop("implementation", None)
-        super().__init__(**kwargs)
-        self._setup(options)
-        self.recurrent_activation = activations.get(recurrent_activation)
-        self.unit_forget_bias = unit_forget_bias
-        self.state_size = [self.units, self.units]
-
-    def _initializer(self, kind: str) -> Any:
-        if kind == "bias" and self.unit_forget_bias:
-            return self._forgetful_bias
-        return super()._initializer(kind)
-
-    def _forgetful_bias(self, shape: Any, dtype: Any = None) -> Any:
-        """The forget gate starts open: its bias is 1 (Jozefowicz et al. 2015)."""
-        u, make = self.units, self.bias_initializer
-        return jnp.concatenate(
-            [make((u,), dtype=dtype), jnp.ones((u,), dtype), make((2 * u,), dtype=dtype)]
-        )
-
-    def advance(self, inputs: Any, states: list[Any]) -> Any:
-        h, c = states
-        z = inputs @ self.kernel.value + h @ self.recurrent_kernel.value
-        z = z if self.bias is None else z + self.bias.value
-        i, f, g, o = jnp.split(z, 4, axis=-1)
-        s, a = self.recurrent_activation, self.activation
-        c = s(f) * c + s(i) * a(g)
-        h = s(o) * a(c)
-        return h, [h, c]
-
-
-class GRUCell(RecurrentCell):
-    """One step of a gated recurrent unit (Cho et al. 2014).
-
-    z = s(x Wz + h Uz + bz), r = s(x Wr + h Ur + br), and the candidate
-    g = a(x Wg + r (h Ug + bg') + bg) with `reset_after`, else g = a(x Wg + (r h) Ug + bg);
-    h = z h + (1 - z) g. The three blocks of each weight stand in the order z, r, g.
-
-    >>> cell = GRUCell(3)
-    >>> cell(jnp.ones((2, 4)), [jnp.zeros((2, 3))])[0].shape
-    (2, 3)
-    """
-
-    gates = 3
-
-    def __init__(
-        self,
-        units: int,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        reset_after: bool = True,
-        seed: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        options = dict(locals())
-        kwargs.pop("implementation", None)
-        super().__init__(**kwargs)
-        self._setup(options)
-        self.recurrent_activation = activations.get(recurrent_activation)
-        self.reset_after = reset_after
-
-    def _bias_shape(self) -> tuple[int, ...]:
-        return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
-
-    def advance(self, inputs: Any, states: list[Any]) -> Any:
-        h, u = states[0], self.units
-        s, a, recurrent_kernel = (
-            self.recurrent_activation,
-            self.activation,
-            self.recurrent_kernel.value,
-        )
-        bias = 0.0 if self.bias is None else self.bias.value
-        input_bias = bias[0] if self.reset_after and self.use_bias else bias
-        x = inputs @ self.kernel.value + input_bias
-        if self.reset_after:
-            inner = h @ recurrent_kernel + (bias[1] if self.use_bias else 0.0)
-            z, r = s(x[:, :u] + inner[:, :u]), s(x[:, u : 2 * u] + inner[:, u : 2 * u])
-            g = a(x[:, 2 * u :] + r * inner[:, 2 * u :])
-        else:
-            inner = h @ recurrent_kernel[:, : 2 * u]
-            z, r = s(x[:, :u] + inner[:, :u]), s(x[:, u : 2 * u] + inner[:, u:])
-            g = a(x[:, 2 * u :] + (r * h) @ recurrent_kernel[:, 2 * u :])
-        h = z * h + (1 - z) * g
-        return h, [h]
-
-
-for _cell in (SimpleRNNCell, LSTMCell, GRUCell):
-    _cell.__doc__ = (_cell.__doc__ or "").rstrip() + "\n" + _GATED_DOC
-
-
-class StackedRNNCells(Layer):
-    """Cells on top of each other, to be run as one.
-
-    >>> stack = StackedRNNCells([LSTMCell(3), LSTMCell(2)])
-    >>> RNN(stack)(jnp.ones((1, 5, 4))).shape
-    (1, 2)
-    """
-
-    def __init__(self, cells: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        for cell in cells:
-            if not hasattr(cell, "state_size"):
-                raise ValueError(f"StackedRNNCells: {cell!r} has no `state_size`: it is no cell.")
-        self.cells = list(cells)
-
-    @property
-    def state_size(self) -> list[Any]:
-        return [cell.state_size for cell in self.cells]
-
-    @property
-    def output_size(self) -> Any:
-        return getattr(self.cells[-1], "output_size", self.cells[-1].state_size)
-
-    def get_initial_state(self, batch_size: Any = None) -> list[Any]:
-        return [_initial_state(cell, batch_size) for cell in self.cells]
-
-    def build(self, input_shape: Any) -> None:
-        for cell in self.cells:
-            if not cell.built:
-                cell.build(input_shape)
-            size = getattr(cell, "output_size", cell.state_size)
-            input_shape = (*input_shape[:-1], size[0] if isinstance(size, list) else size)
-
-    def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
-        new = []
-        for cell, state in zip(self.cells, states, strict=True):
-            inputs, state = cell(inputs, state, training=training)
-            new.append(state)
-        return inputs, new
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "cells": [serialize_object(c) for c in self.cells]}
-
-
-def _initial_state(cell: Any, batch_size: int) -> Any:
-    if hasattr(cell, "get_initial_state"):
-        return cell.get_initial_state(batch_size=batch_size)
-    sizes = cell.state_size if isinstance(cell.state_size, (list, tuple)) else [cell.state_size]
-    return [jnp.zeros((batch_size, size)) for size in sizes]
 
 
 class RNN(Layer):
@@ -416,7 +89,7 @@ class RNN(Layer):
                     "size must be known: start the model with Input(batch_shape=(32, ...)) or "
                     "batch_size=..."
                 )
-            leaves = jax.tree.leaves(_initial_state(self.cell, sequences_shape[0]))
+            leaves = jax.tree.leaves(start_states(self.cell, sequences_shape[0]))
             self.states = [
                 Variable(leaf, trainable=False, name=f"state_{i}") for i, leaf in enumerate(leaves)
             ]
@@ -428,13 +101,13 @@ class RNN(Layer):
         mask: Any = None,
         training: bool = False,
     ) -> Any:
-        tree = jax.tree.structure(_initial_state(self.cell, 1))
+        tree = jax.tree.structure(start_states(self.cell, 1))
         if initial_state is not None:
             states = jax.tree.leaves(initial_state)
         elif self.stateful:
             states = [v.value for v in self.states or ()]
         else:
-            states = jax.tree.leaves(_initial_state(self.cell, sequences.shape[0]))
+            states = jax.tree.leaves(start_states(self.cell, sequences.shape[0]))
         if len(states) != tree.num_leaves:
             raise ValueError(
                 f"the cell has {tree.num_leaves} states and `initial_state` {len(states)}."
@@ -472,11 +145,11 @@ class RNN(Layer):
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         masks = jax.tree.leaves(previous_mask)
         mask = masks[0] if masks and self.return_sequences else None
-        states = len(jax.tree.leaves(_initial_state(self.cell, 1))) if self.return_state else 0
+        states = len(jax.tree.leaves(start_states(self.cell, 1))) if self.return_state else 0
         return [mask, *[None] * states] if self.return_state else mask
 
     def get_initial_state(self, batch_size: int) -> Any:
-        return _initial_state(self.cell, batch_size)
+        return start_states(self.cell, batch_size)
 
     def reset_states(self) -> None:
         """Sets the states of a stateful layer to zeros."""
@@ -491,16 +164,19 @@ class RNN(Layer):
             config["cell"] = serialize_object(self.cell)
         return config
 
+    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
+        if name == "cell" and type(self) is not RNN:  # LSTM and its kin describe their cell
+            return False
+        return super()._in_config(name, value, default, owner)
+
     def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
-        if type(self) is not RNN and name not in vars(self) and hasattr(self.cell, name):
-            if name not in ("name", "trainable", "dtype"):
-                return getattr(self.cell, name)
+        own = type(self) is RNN or name in vars(self) or name in BASE_CONFIG
+        if not own and hasattr(self.cell, name):
+            return getattr(self.cell, name)
         return super()._config_value(name, recorded, owner)
 
 
 def _trains(cell: Any) -> bool:
-    from carnyx.core.layer import call_parameters
-
     return "training" in call_parameters(type(cell).call)
 
 

@@ -121,9 +121,5 @@ def _as_products(x: Any, kernel: Any, space: Any, strides: Any, dilation: Any) -
 def _shift(x: Any, offset: Any, space: Any, strides: Any, dilation: Any) -> Any:
     """What one offset of the kernel meets at every position: [B, *space, C]."""
     starts = [o * d for o, d in zip(offset, dilation, strict=True)]
-    limits = [
-        a + (n - 1) * s + 1 for a, n, s in zip(starts, space, strides, strict=True)
-    ]
-    return lax.slice(
-        x, (0, *starts, 0), (x.shape[0], *limits, x.shape[-1]), (1, *strides, 1)
-    )
+    limits = [a + (n - 1) * s + 1 for a, n, s in zip(starts, space, strides, strict=True)]
+    return lax.slice(x, (0, *starts, 0), (x.shape[0], *limits, x.shape[-1]), (1, *strides, 1))

@@ -47,7 +47,13 @@ def average_pool(
 
 
 def _pool(
-    x: Any, pool_size: Any, strides: Any, padding: str, data_format: str, windows: Any, disjoint: Any
+    x: Any,
+    pool_size: Any,
+    strides: Any,
+    padding: str,
+    data_format: str,
+    windows: Any,
+    disjoint: Any,
 ) -> Any:
     rank = x.ndim - 2
     window = tuple_of(pool_size, rank, "pool_size")

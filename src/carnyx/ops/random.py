@@ -110,15 +110,16 @@ def _host_erfinv(x: np.ndarray) -> np.ndarray:
 def host_normal(key: Any, shape: Any) -> np.ndarray:
     """float32 numbers of mean 0 and standard deviation 1: sqrt(2) erf^-1(u), u in (-1, 1)."""
     low = np.nextafter(np.float32(-1), np.float32(0))
-    return np.float32(math.sqrt(2)) * _host_erfinv(host_uniform(key, shape, low, 1.0))
+    flat = host_uniform(key, (math.prod(shape),), low, 1.0)
+    return (np.float32(math.sqrt(2)) * _host_erfinv(flat)).reshape(shape)
 
 
 def host_truncated_normal(key: Any, shape: Any) -> np.ndarray:
     """As `host_normal`, all within two standard deviations."""
     edge = np.float32(math.erf(math.sqrt(2)))
-    numbers = np.float32(math.sqrt(2)) * _host_erfinv(host_uniform(key, shape, -edge, edge))
+    flat = host_uniform(key, (math.prod(shape),), -edge, edge)
     end = np.nextafter(np.float32(2), np.float32(0))
-    return np.clip(numbers, -end, end)
+    return np.clip(np.float32(math.sqrt(2)) * _host_erfinv(flat), -end, end).reshape(shape)
 
 
 def on_host(key: Any, shape: Any, dtype: str) -> bool:

@@ -487,10 +487,10 @@ class Optimizer(Configurable):
                 f"stateless_apply: optimizer '{self.name}' is not built. Call "
                 "build(trainable_variables) first."
             )
-        count = len(self._all_parameters())
-        run = state.pure(lambda: self.apply(grads), [*self._all_parameters(), *self.variables])
-        _, new = run([*trainable_variables, *optimizer_variables])
-        return new[:count], new[count:]
+        params, values = self._all_parameters(), [*trainable_variables, *optimizer_variables]
+        run = state.pure(lambda: self.apply(grads), [*params, *self.variables])
+        _, new = run([v.value if isinstance(v, Variable) else jnp.asarray(v) for v in values])
+        return new[: len(params)], new[len(params) :]
 
     def _all_parameters(self) -> list[Variable]:
         return self._parameters

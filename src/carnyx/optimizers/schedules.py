@@ -5,6 +5,7 @@ Give one to an optimizer as its `learning_rate`; it is computed inside the compi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,8 +42,7 @@ class ExponentialDecay(LearningRateSchedule):
         _positive("decay_steps", decay_steps)
 
     def __call__(self, step: Any) -> Any:
-        power = jnp.asarray(step, jnp.float32) / self.decay_steps
-        power = jnp.floor(power) if self.staircase else power
+        power = _whole(step, self.decay_steps) if self.staircase else _part(step, self.decay_steps)
         return self.initial_learning_rate * self.decay_rate**power
 
 
@@ -95,11 +95,10 @@ class PolynomialDecay(LearningRateSchedule):
         _positive("decay_steps", decay_steps)
 
     def __call__(self, step: Any) -> Any:
-        step = jnp.asarray(step, jnp.float32)
         steps = jnp.float32(self.decay_steps)
-        if self.cycle:
-            steps = steps * jnp.maximum(jnp.ceil(step / steps), 1.0)
-        left = 1 - jnp.minimum(step, steps) / steps
+        if self.cycle:  # the number of cycles begun: rounded up
+            steps = steps * jnp.maximum(-_whole(-jnp.asarray(step), self.decay_steps), 1.0)
+        left = 1 - jnp.minimum(jnp.asarray(step, jnp.float32), steps) / steps
         drop = self.initial_learning_rate - self.end_learning_rate
         return drop * left**self.power + self.end_learning_rate
 
@@ -124,8 +123,7 @@ class InverseTimeDecay(LearningRateSchedule):
         _positive("decay_steps", decay_steps)
 
     def __call__(self, step: Any) -> Any:
-        part = jnp.asarray(step, jnp.float32) / self.decay_steps
-        part = jnp.floor(part) if self.staircase else part
+        part = _whole(step, self.decay_steps) if self.staircase else _part(step, self.decay_steps)
         return self.initial_learning_rate / (1 + self.decay_rate * part)
 
 
@@ -189,18 +187,35 @@ class CosineDecayRestarts(LearningRateSchedule):
         _positive("first_decay_steps", first_decay_steps)
 
     def __call__(self, step: Any) -> Any:
-        done = jnp.asarray(step, jnp.float32) / self.first_decay_steps
+        done = _part(step, self.first_decay_steps)
         if self.t_mul == 1.0:
-            cycle = jnp.floor(done)
+            cycle = _whole(step, self.first_decay_steps)
             part = done - cycle
         else:
-            ratio = 1 - done * (1 - self.t_mul)
-            cycle = jnp.floor(jnp.log(ratio) / jnp.log(self.t_mul))
-            before = (1 - self.t_mul**cycle) / (1 - self.t_mul)
-            part = (done - before) / self.t_mul**cycle
+            cycle = jnp.floor(jnp.log(1 - done * (1 - self.t_mul)) / math.log(self.t_mul))
+            # a logarithm may end just below the whole number that begins a cycle
+            begun = self.first_decay_steps * self._before(cycle + 1) <= step
+            cycle = cycle + jnp.asarray(begun, jnp.float32)
+            part = (done - self._before(cycle)) / self.t_mul**cycle
         height = self.m_mul**cycle
         cosine = 0.5 * height * (1 + jnp.cos(jnp.pi * part))
         return self.initial_learning_rate * ((1 - self.alpha) * cosine + self.alpha)
+
+    def _before(self, cycle: Any) -> Any:
+        """How long the cycles before this one took, in first cycles."""
+        return (1 - self.t_mul**cycle) / (1 - self.t_mul)
+
+
+def _part(step: Any, steps: float) -> Any:
+    return jnp.asarray(step, jnp.float32) / steps
+
+
+def _whole(step: Any, steps: float) -> Any:
+    """floor(step / steps). In integers: compiled code multiplies by a rounded 1 / steps, for which
+    step 41 of 41 would not be over yet."""
+    if float(steps).is_integer():
+        return jnp.asarray(jnp.asarray(step, jnp.int32) // int(steps), jnp.float32)
+    return jnp.floor(_part(step, steps))
 
 
 def _positive(name: str, value: Any) -> None:

@@ -25,8 +25,7 @@ from jax.interpreters import partial_eval
 from carnyx.core.composite import composite_name
 from carnyx.program.jaxinternals import is_as_written, within
 
-# Primitive -> the parameter that holds the body to inline. Recomputation (remat) is a matter of
-# memory, not of values: whoever wants it must ask the engine.
+# Primitive -> the parameter that holds the body to inline.
 INLINED = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
@@ -237,8 +236,8 @@ def _solve_rule(equation: Any, operands: list[Any]) -> list[Any]:
 # ---- randomness: threefry-2x32 with 20 rounds, from Salmon, Moraes, Dror, Shaw (2011), "Parallel
 # random numbers: as easy as 1, 2, 3". The n-th number of a shape depends on the key and on n alone;
 # the numbers are those of jax.random. The rounds are written out, because a loop is not fused with
-# what uses the bits: bits of shape (32, 5408) as a loop take XLA 2 to 3 times as long to compile and
-# 2 to 3 times as long to run.
+# what uses the bits: a mask of shape (32, 5408) made by a loop takes XLA 2 to 3 times as long to
+# compile and 2 to 3 times as long to run.
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = np.uint32(0x1BD11BDA)  # makes the third key word, as in Skein
@@ -300,6 +299,13 @@ def seed_key(data: Any) -> Any:
     return jnp.stack([high, low], axis=-1)
 
 
+def _remat_rule(equation: Any, operands: list[Any]) -> list[Any]:
+    """What is recomputed for a gradient: the barrier keeps compilers from merging both times."""
+    if equation.params["differentiated"] and equation.params["prevent_cse"]:
+        operands = list(lax.optimization_barrier(tuple(operands)))
+    return _call(equation, operands)
+
+
 def _bits_rule(equation: Any, operands: list[Any]) -> list[Any]:
     width, shape = equation.params["bit_width"], equation.params["shape"]
     return _expand(lambda key: random_bits(key, width, shape), operands)
@@ -331,5 +337,7 @@ RULES: dict[str, Callable[[Any, list[Any]], list[Any]]] = {
     "random_gamma": _gamma_rule,
     "random_seed": _seed_rule,
     "random_split": _split_rule,
+    "checkpoint": _remat_rule,
+    "remat2": _remat_rule,
     "threefry2x32": lambda equation, operands: _expand(threefry, operands),
 }

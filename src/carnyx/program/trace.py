@@ -94,8 +94,9 @@ class Program:
         count = sum(counts.total() for counts in layers.values())
         sizes = ((len(self.inputs), "input"), (len(self.outputs), "output"), (count, "equation"))
         lines = [f"Program {self.name}: " + ", ".join(_count(*size) for size in sizes)]
-        lines += [f"  in  {slot}" for slot in self.inputs]
-        lines += [f"  out {slot}" for slot in self.outputs]
+        both = set(self.inputs) & set(self.outputs)
+        lines += [f"  {'i/o' if slot in both else 'in '} {slot}" for slot in self.inputs]
+        lines += [f"  out {slot}" for slot in self.outputs if slot not in both]
         for layer, counts in layers.items():
             kinds = (name if n == 1 else f"{n} {name}" for name, n in counts.most_common())
             lines.append(f"  {layer or '(no layer)'}: {', '.join(kinds)}")

@@ -42,7 +42,9 @@ def _children(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]
             if isinstance(item, Layer):
                 base = snake_case(type(item).__name__)
                 count = counts[base] = counts.get(base, -1) + 1
-                yield from _places(item, f"{path}/{base}_{count}" if count else f"{path}/{base}", seen)
+                yield from _places(
+                    item, f"{path}/{base}_{count}" if count else f"{path}/{base}", seen
+                )
 
 
 def _path(filepath: Any, method: str) -> Path:

@@ -1,323 +1,124 @@
-"""Callbacks: what is called at every event of training, testing and predicting."""
+"""The ready-made callbacks; all of them, the base and the list are public from here.
+
+What a callback is and when it is called stands in `hooks.py`.
+"""
 
 from __future__ import annotations
 
 import csv
+import inspect
 import math
+import operator
 import os
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from carnyx.train.progress import Progbar
+from carnyx.core.config import snake_case
+from carnyx.core.errors import nearest
+from carnyx.train.hooks import HOOKS, Callback, CallbackList, History, ProgbarLogger
 
-BATCH_HOOKS = tuple(
-    f"on_{mode}_batch_{when}" for mode in ("train", "test", "predict") for when in ("begin", "end")
-) + ("on_batch_begin", "on_batch_end")
-OTHER_HOOKS = tuple(
-    f"on_{event}_{when}" for event in ("train", "test", "predict") for when in ("begin", "end")
-)
+# What parts of a metric's name say about which way is better, for metrics that do not say it.
+RISING = (
+    "accuracy acc auc precision recall sensitivity specificity f1 fbeta f_score iou io_u r2 "
+    "cosine_similarity true_positives true_negatives pearson concordance top_k dice"
+).split()
+FALLING = (
+    "loss error crossentropy mse rmse mae mape msle hinge poisson divergence kld log_cosh logcosh "
+    "perplexity false_positives false_negatives"
+).split()
 
 
-class Callback:
-    """Base of all callbacks: override the hooks that you need.
+class MonitorCallback(Callback):
+    """Base of callbacks that watch one value in the logs and know which way is better.
 
-    `model` is the model, `params` a dict with "verbose", "epochs" and "steps". A hook gets the logs
-    as a dict of floats. A subclass that overrides a batch hook sees the weights after every step,
-    which costs speed: set the class attribute `sees_only_logs = True` if it reads only the logs.
+    Args:
+        monitor: the name in the logs.
+        mode: "min", "max", or "auto": as the metric says, by itself or by its name.
+        min_delta: the least change that counts as better.
     """
 
-    sees_only_logs = False
-
-    def __init__(self) -> None:
-        self.params: dict[str, Any] = {}
-        self._model: Any = None
-
-    @property
-    def model(self) -> Any:
-        return getattr(self, "_model", None)
-
-    def set_params(self, params: dict[str, Any]) -> None:
-        self.params = params
-
-    def set_model(self, model: Any) -> None:
-        self._model = model
-
-    def on_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Another name of `on_train_batch_begin`."""
-
-    def on_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Another name of `on_train_batch_end`."""
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Before an epoch of training, counted from 0."""
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """After it, validation included."""
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self.on_batch_begin(batch, logs)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.on_batch_end(batch, logs)
-
-    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None: ...
-
-    def on_test_batch_end(self, batch: int, logs: Any = None) -> None: ...
-
-    def on_predict_batch_begin(self, batch: int, logs: Any = None) -> None: ...
-
-    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None: ...
-
-    def on_train_begin(self, logs: Any = None) -> None: ...
-
-    def on_train_end(self, logs: Any = None) -> None: ...
-
-    def on_test_begin(self, logs: Any = None) -> None: ...
-
-    def on_test_end(self, logs: Any = None) -> None: ...
-
-    def on_predict_begin(self, logs: Any = None) -> None: ...
-
-    def on_predict_end(self, logs: Any = None) -> None: ...
-
-    def _monitored(self, logs: Any, name: str) -> float | None:
-        """The watched value in the logs; a warning (once) if it is not there."""
-        value = (logs or {}).get(name)
-        if value is None and not getattr(self, "_warned", False):
-            self._warned = True
-            warnings.warn(
-                f"{type(self).__name__} watches {name!r}, which is not in the logs. "
-                f"There are: {', '.join(logs or {}) or 'none'}. Nothing happens without it.",
-                stacklevel=4,
-            )
-        return value
-
-
-def overrides(callback: Callback, hook: str) -> bool:
-    """Whether a callback does anything in a hook."""
-    return getattr(type(callback), hook) is not getattr(Callback, hook) or hook in vars(callback)
-
-
-class CallbackList:
-    """Callbacks called as one; batch hooks that nobody overrides cost nothing."""
-
-    def __init__(
-        self,
-        callbacks: Any = None,
-        add_history: bool = False,
-        add_progbar: bool = False,
-        model: Any = None,
-        verbose: Any = "auto",
-        **params: Any,
-    ) -> None:
-        given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-        self.callbacks = [c for c in given if c is not None]
-        for callback in self.callbacks:
-            if not isinstance(callback, Callback):
-                raise TypeError(
-                    f"callbacks: {callback!r} is no Callback. Pass objects such as "
-                    "carnyx.callbacks.EarlyStopping(), not classes or functions."
-                )
-        if add_progbar and not any(isinstance(c, ProgbarLogger) for c in self.callbacks):
-            self.callbacks.append(ProgbarLogger())
-        if add_history:
-            known = [c for c in self.callbacks if isinstance(c, History)]
-            history = known[0] if known else History()
-            if not known:
-                self.callbacks.append(history)
-            if model is not None:
-                model.history = history
-        params["verbose"] = 1 if verbose == "auto" else verbose
-        for callback in self.callbacks:
-            callback.set_params(params)
-            if model is not None:
-                callback.set_model(model)
-        self._active = {
-            hook: [c for c in self.callbacks if _acts(c, hook)] for hook in BATCH_HOOKS
-        }
-
-    @property
-    def needs_each_step(self) -> bool:
-        """Whether a callback may look at the weights between two steps."""
-        hooks = [c for hook in BATCH_HOOKS for c in self._active[hook]]
-        return any(not c.sees_only_logs for c in hooks)
-
-    def _call(self, hook: str, *args: Any) -> None:
-        for callback in self._active.get(hook, self.callbacks):
-            getattr(callback, hook)(*args)
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._call("on_epoch_begin", epoch, logs)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._call("on_epoch_end", epoch, logs)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in BATCH_HOOKS:
-            return lambda batch, logs=None: self._call(name, batch, logs)
-        if name in OTHER_HOOKS:
-            return lambda logs=None: self._call(name, logs)
-        raise AttributeError(name)
-
-
-def _acts(callback: Callback, hook: str) -> bool:
-    if hook.startswith("on_train_batch"):  # the plain one passes on to the older name
-        return overrides(callback, hook) or overrides(callback, hook.replace("train_", ""))
-    return overrides(callback, hook)
-
-
-class History(Callback):
-    """What `fit` returns: `history` maps each name to its values, one an epoch."""
-
-    def __init__(self) -> None:
+    def __init__(self, monitor: str, mode: str = "auto", min_delta: float = 0.0) -> None:
         super().__init__()
-        self.history: dict[str, list[float]] = {}
-        self.epoch: list[int] = []
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.epoch, self.history = [], {}
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.epoch.append(epoch)
-        for name, value in (logs or {}).items():
-            self.history.setdefault(name, []).append(value)
-
-    def plot(self, path: Any = None) -> Any:
-        """Learning curves: one panel a metric, training and validation; saved if `path` is given.
-
-        Returns the matplotlib figure.
-        """
-        from matplotlib.figure import Figure
-
-        names = [n for n in self.history if not n.startswith("val_")]
-        figure = Figure(figsize=(4.6 * max(len(names), 1), 3.4), layout="constrained")
-        for axes, name in zip(figure.subplots(1, max(len(names), 1), squeeze=False)[0], names, strict=True):
-            epochs = [e + 1 for e in self.epoch]
-            axes.plot(epochs, self.history[name], marker="o", ms=3, label="training")
-            if f"val_{name}" in self.history:
-                axes.plot(epochs, self.history[f"val_{name}"], marker="o", ms=3, label="validation")
-            axes.set(xlabel="epoch", ylabel=name)
-            axes.grid(alpha=0.3)
-            axes.legend(frameon=False)
-        if path is not None:
-            figure.savefig(path, dpi=150)
-        return figure
-
-
-class ProgbarLogger(Callback):
-    """Shows the progress that `verbose` asks for."""
-
-    sees_only_logs = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._bar: Progbar | None = None
-        self._mode = ""
-        self._prefix = ""
-
-    def _start(self, mode: str, steps: int | None) -> None:
-        self._mode = mode
-        self._bar = Progbar(steps, verbose=self.params.get("verbose", 1))
-        self._seen = 0
-
-    def _step(self, batch: int, logs: Any) -> None:
-        bar = self._bar
-        if bar is None:
-            return
-        bar._seen = batch + 1
-        bar._sums = {name: (value, 1) for name, value in (logs or {}).items()}
-        bar.draw(False, self._prefix)
-
-    def _finish(self, logs: Any) -> None:
-        bar = self._bar
-        if bar is None:
-            return
-        bar.target = bar._seen if bar.target is None else bar.target
-        bar._sums = {
-            n: (v, 1) for n, v in (logs or {}).items() if isinstance(v, (int, float))
-        }
-        bar.draw(True, self._prefix)
-        self._bar = None
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._prefix = f"Epoch {epoch + 1}/{self.params.get('epochs', '?')}"
-        self._start("train", self.params.get("steps"))
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._step(batch, logs)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._finish(logs)
-        self._mode = ""
-
-    def on_test_begin(self, logs: Any = None) -> None:
-        if self._mode != "train":
-            self._prefix = "Evaluate"
-            self._start("test", self.params.get("steps"))
-
-    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self._mode == "test":
-            self._step(batch, logs)
-
-    def on_test_end(self, logs: Any = None) -> None:
-        if self._mode == "test":
-            self._finish(logs)
-
-    def on_predict_begin(self, logs: Any = None) -> None:
-        self._prefix = "Predict"
-        self._start("predict", self.params.get("steps"))
-
-    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._step(batch, None)
-
-    def on_predict_end(self, logs: Any = None) -> None:
-        self._finish(None)
-
-
-class Monitor(Callback):
-    """Base of callbacks that watch one value and know which way is better."""
-
-    def _watch(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
         if mode not in ("auto", "min", "max"):
             raise ValueError(
                 f"{type(self).__name__}: mode is 'auto', 'min' or 'max'. Received: {mode!r}"
             )
         self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
-        self.sign: int | None = {"min": -1, "max": 1}.get(mode)
+        self.best: float | None = None
+        self._sign = {"min": -1, "max": 1, "auto": 0}[mode]
+        self._warned = False
 
     def _direction(self) -> int:
-        """1 if greater is better: by the metric itself, or by the sound of its name."""
-        if self.sign is None:
-            name = self.monitor.removeprefix("val_")
-            metrics = getattr(self.model, "metrics", None) or []
-            known = {m.name: getattr(m, "_direction", None) for m in metrics}
-            direction = known.get(name)
-            rising = ("acc", "auc", "precision", "recall", "f1", "fbeta", "f_score", "iou", "r2")
-            guessed = any(part in name.lower() for part in rising)
-            self.sign = {"up": 1, "down": -1}.get(str(direction), 1 if guessed else -1)
-        return self.sign
+        """1 if greater is better, -1 if smaller is."""
+        if not self._sign:
+            self._sign = self._inferred()
+        return self._sign
 
-    def _better(self, value: float, best: float | None) -> bool:
-        if best is None:
+    def _inferred(self) -> int:
+        name = self.monitor.removeprefix("val_")
+        known = [m for m in getattr(self.model, "metrics", None) or [] if m.name == name]
+        for metric in known:
+            said = getattr(metric, "_direction", None)
+            if said in ("up", "down"):
+                return 1 if said == "up" else -1
+        for text in [snake_case(type(m).__name__) for m in known] + [name.lower()]:
+            for sign, parts in ((-1, FALLING), (1, RISING)):
+                if any(part in text for part in parts):
+                    return sign
+        raise ValueError(
+            f"{type(self).__name__}: nothing says whether {self.monitor!r} should rise or fall. "
+            "Pass mode='max' if greater is better, mode='min' if smaller is."
+        )
+
+    def _better(self, value: float, reference: float | None) -> bool:
+        """Whether `value` beats the reference by `min_delta`; NaN beats nothing."""
+        if reference is None:
             return not math.isnan(value)
-        return self._direction() * (value - best) > self.min_delta
+        sign = self._direction()
+        ahead = operator.gt if sign > 0 else operator.lt
+        return ahead(value - sign * self.min_delta, reference)
+
+    def _value(self, logs: Any, effect: str) -> float | None:
+        """The watched value; a warning (once) if the logs have none."""
+        value = (logs or {}).get(self.monitor)
+        if value is not None and np.ndim(value) > 0:
+            raise ValueError(
+                f"{type(self).__name__}: {self.monitor!r} has {np.size(value)} values. Expected "
+                "one number: watch another name, or average the metric."
+            )
+        if value is None and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{type(self).__name__} watches {self.monitor!r}, which is not in the logs: "
+                f"{effect}. Available: {', '.join(logs or {}) or 'nothing'}."
+                f"{nearest(self.monitor, logs or {})}",
+                stacklevel=2,
+            )
+        return value
 
 
-class EarlyStopping(Monitor):
+class EarlyStopping(MonitorCallback):
     """Stops training when the watched value has not become better for `patience` epochs.
 
     Args:
-        monitor: a name in the logs.
-        min_delta: what counts as better, at least.
-        patience: epochs to wait.
-        verbose: 1 says when it stops.
-        mode: "min", "max" or "auto" (by the metric).
-        baseline: a value that must be beaten.
-        restore_best_weights: go back to the weights of the best epoch at the end.
+        monitor, mode: the name in the logs, and "min", "max" or "auto" (as the metric says).
+        min_delta: the least change that counts as better.
+        patience: epochs without a better value after which training stops.
+        verbose: 1 says what it does.
+        baseline: a value that must be beaten, or the patience runs on.
+        restore_best_weights: whether the weights of the best epoch come back at the end; without
+            a baseline beaten too.
         start_from_epoch: epochs to let pass before watching.
+
+    A NaN is never the best value (in Keras a first NaN is, and nothing beats it any more).
+
+    >>> EarlyStopping(monitor="val_accuracy", patience=3).patience
+    3
     """
 
     def __init__(
@@ -331,35 +132,28 @@ class EarlyStopping(Monitor):
         restore_best_weights: bool = False,
         start_from_epoch: int = 0,
     ) -> None:
-        super().__init__()
-        self._watch(monitor, mode, min_delta)
+        super().__init__(monitor, mode, min_delta)
         self.patience, self.verbose, self.baseline = patience, verbose, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
-        self._reset()
-
-    def _reset(self) -> None:
-        self.wait, self.stopped_epoch, self.best_epoch = 0, 0, 0
-        self.best: float | None = None
-        self.best_weights: Any = None
+        self.on_train_begin()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._reset()
+        self.wait, self.stopped_epoch, self.best_epoch = 0, 0, 0
+        self.best, self.best_weights = None, None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        value = self._monitored(logs, self.monitor)
+        value = self._value(logs, "it will not stop training")
         if value is None or epoch < self.start_from_epoch:
             return
-        if self.restore_best_weights and self.best_weights is None:
-            self.best_weights, self.best_epoch = self.model.get_weights(), epoch
+        better = self._better(value, self.best)
+        if self.restore_best_weights and (better or self.best_weights is None):
+            self.best_weights = self.model.get_weights()
         self.wait += 1
-        if self._better(value, self.best):
+        if better:
             self.best, self.best_epoch = value, epoch
-            if self.restore_best_weights:
-                self.best_weights = self.model.get_weights()
             if self.baseline is None or self._better(value, self.baseline):
                 self.wait = 0
-            return
-        if self.wait >= self.patience and epoch > 0:
+        elif self.wait >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
             self.model.stop_training = True
 
@@ -368,19 +162,32 @@ class EarlyStopping(Monitor):
             print(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.restore_best_weights and self.best_weights is not None:
             if self.verbose:
-                print(f"Weights of epoch {self.best_epoch + 1}, the best, are restored.")
+                print(f"Restored the weights of the best epoch, {self.best_epoch + 1}.")
             self.model.set_weights(self.best_weights)
 
 
-class ModelCheckpoint(Monitor):
+class ModelCheckpoint(MonitorCallback):
     """Saves the model or its weights, every epoch or every so many batches.
 
+    A file is written beside its place and then renamed, so that a crash leaves the old one whole.
+
     Args:
-        filepath: the file; "{epoch:02d}" and "{val_loss:.2f}" are filled in.
-        monitor, mode, initial_value_threshold: what `save_best_only` watches.
-        save_best_only: only when the watched value became better.
-        save_weights_only: weights (the file ends ".weights.h5") rather than the model (".keras").
-        save_freq: "epoch", or a number of batches.
+        filepath: the file, ".weights.h5" for weights, ".keras" or ".h5" for the model. Fields such
+            as "{epoch:02d}" (from 1), "{batch}" (if saved by batches) and "{val_loss:.2f}" are
+            filled in.
+        monitor, mode: what `save_best_only` watches.
+        verbose: 1 says what is saved.
+        save_best_only: whether to save only when the watched value became better; without such a
+            value in the logs it saves, and warns.
+        save_weights_only: weights (and optimizer state) rather than the model.
+        save_freq: "epoch", or a number of batches, counted on over epochs.
+        initial_value_threshold: the value that the first save must beat.
+
+    >>> ModelCheckpoint("best.h5", save_weights_only=True)
+    Traceback (most recent call last):
+    ...
+    ValueError: ModelCheckpoint: with save_weights_only=True the file must end in '.weights.h5'. \
+Received: 'best.h5'
     """
 
     def __init__(
@@ -391,67 +198,92 @@ class ModelCheckpoint(Monitor):
         save_best_only: bool = False,
         save_weights_only: bool = False,
         mode: str = "auto",
-        save_freq: Any = "epoch",
+        save_freq: int | str = "epoch",
         initial_value_threshold: float | None = None,
     ) -> None:
-        super().__init__()
-        self._watch(monitor, mode)
+        super().__init__(monitor, mode)
         self.filepath, self.verbose = os.fspath(filepath), verbose
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
-        if save_freq != "epoch" and (not isinstance(save_freq, int) or save_freq < 1):
+        self.save_freq, self.best = save_freq, initial_value_threshold
+        by_batch = isinstance(save_freq, int) and not isinstance(save_freq, bool) and save_freq > 0
+        if save_freq != "epoch" and not by_batch:
             raise ValueError(
-                f"ModelCheckpoint: save_freq is 'epoch' or a whole number of batches. "
+                "ModelCheckpoint: save_freq is 'epoch' or a number of batches from 1. "
                 f"Received: {save_freq!r}"
             )
-        ending = ".weights.h5" if save_weights_only else (".keras", ".h5")
-        if not self.filepath.endswith(ending):
+        endings = (".weights.h5",) if save_weights_only else (".keras", ".h5")
+        if not self.filepath.endswith(endings):
             raise ValueError(
                 f"ModelCheckpoint: with save_weights_only={save_weights_only} the file must end "
-                f"with {ending!r}. Received: {self.filepath!r}"
+                f"in {' or '.join(map(repr, endings))}. Received: {self.filepath!r}"
             )
-        self.save_freq, self.best = save_freq, initial_value_threshold
-        self._batches, self._epoch = 0, 0
-        # Saving between batches needs the weights of that very step.
         self.sees_only_logs = save_freq == "epoch"
+        self._batches, self._epoch = 0, 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self.save_freq == "epoch":
             return
         self._batches += 1
-        if self._batches % self.save_freq == 0:
-            self._save(self._epoch, batch, logs)
+        if self._batches >= int(self.save_freq):
+            self._batches = 0
+            self._save({**(logs or {}), "epoch": self._epoch + 1, "batch": batch + 1})
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self.save_freq == "epoch":
-            self._save(epoch, None, logs)
+            self._save({**(logs or {}), "epoch": epoch + 1})
 
-    def _save(self, epoch: int, batch: int | None, logs: Any) -> None:
-        if self.save_best_only:
-            value = self._monitored(logs, self.monitor)
-            if value is None or not self._better(value, self.best):
-                return
-            self.best = value
+    def _save(self, fields: dict[str, Any]) -> None:
         try:
-            path = self.filepath.format(epoch=epoch + 1, batch=(batch or 0) + 1, **(logs or {}))
+            path = Path(self.filepath.format(**fields))
         except KeyError as error:
             raise KeyError(
-                f"ModelCheckpoint: the file name {self.filepath!r} asks for {error}, which is not "
-                f"in the logs: {list(logs or {})}."
+                f"ModelCheckpoint: the file name {self.filepath!r} has the field {error}, which "
+                f"is not among {sorted(fields)}."
             ) from error
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        if self.save_weights_only:
-            self.model.save_weights(path, overwrite=True)
-        else:
-            self.model.save(path, overwrite=True)
+        if self.save_best_only and not self._is_best(fields):
+            return
+        if path.is_dir():
+            raise IsADirectoryError(f"ModelCheckpoint: {path} is a directory. Name a file.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The endings stay: they say what format is written.
+        unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
+        try:
+            save = self.model.save_weights if self.save_weights_only else self.model.save
+            save(str(unfinished), overwrite=True)
+            os.replace(unfinished, path)
+        finally:
+            with suppress(FileNotFoundError):
+                unfinished.unlink()
         if self.verbose:
-            print(f"Epoch {epoch + 1}: saved {path}")
+            print(f"Epoch {fields['epoch']}: saved {path}")
+
+    def _is_best(self, fields: dict[str, Any]) -> bool:
+        value = self._value(fields, "it saves each time")
+        if value is None:
+            return True
+        better = self._better(value, self.best)
+        if self.verbose:
+            found = f"{self.monitor} {value:.5f}, best before {self.best}"
+            print(f"Epoch {fields['epoch']}: {'better' if better else 'not better'}: {found}")
+        if better:
+            self.best = value
+        return better
 
 
 class CSVLogger(Callback):
-    """Writes one line an epoch with every value of the logs to a CSV file."""
+    """Writes a line an epoch with every value of the logs to a CSV file.
+
+    The columns are "epoch" (from 0) and the names in the first epoch's logs; if none of these is
+    of validation, there are columns for it, filled with NA.
+
+    Args:
+        filename: the file.
+        separator: between the values.
+        append: whether to go on in a file that exists, rather than to overwrite it.
+    """
 
     def __init__(self, filename: Any, separator: str = ",", append: bool = False) -> None:
         super().__init__()
@@ -460,117 +292,151 @@ class CSVLogger(Callback):
         self._writer: Any = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        has_header = self.append and os.path.exists(self.filename)
-        self._header = not (has_header and os.path.getsize(self.filename))
+        self.on_train_end()
+        exists = os.path.exists(self.filename) and os.path.getsize(self.filename) > 0
+        self._headed = self.append and exists
         self._file = open(self.filename, "a" if self.append else "w", newline="")  # noqa: SIM115
-        self._writer = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        row = {"epoch": epoch, **{k: _csv_value(v) for k, v in (logs or {}).items()}}
+        logs = logs or {}
         if self._writer is None:
+            names = sorted(logs)
+            if not any(name.startswith("val_") for name in names):
+                names += [f"val_{name}" for name in names]
             self._writer = csv.DictWriter(
-                self._file, list(row), delimiter=self.sep, restval="NA", extrasaction="ignore"
+                self._file,
+                ["epoch", *names],
+                delimiter=self.sep,
+                restval="NA",
+                extrasaction="ignore",
             )
-            if self._header:
+            if not self._headed:
                 self._writer.writeheader()
-        self._writer.writerow(row)
+        self._writer.writerow({**{k: _csv_value(v) for k, v in logs.items()}, "epoch": epoch})
         self._file.flush()
 
     def on_train_end(self, logs: Any = None) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+        self._file = self._writer = None
 
 
 def _csv_value(value: Any) -> Any:
-    return value if np.ndim(value) == 0 else f"[{', '.join(map(str, np.ravel(value)))}]"
+    if isinstance(value, str) or np.ndim(value) == 0:
+        return value
+    return f'"[{", ".join(map(str, value))}]"'
 
 
 class LambdaCallback(Callback):
-    """A callback of functions: LambdaCallback(on_epoch_end=lambda epoch, logs: ...).
+    """A callback of functions: those of batches and epochs take (index, logs), the others (logs).
 
-    >>> seen = []
-    >>> callback = LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
-    >>> callback.on_epoch_end(3); seen
-    [3]
+    Any hook of `Callback` may be passed by its name.
+
+    >>> show = LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, logs["loss"]))
+    >>> show.on_epoch_end(3, {"loss": 0.5})
+    3 0.5
     """
 
     def __init__(
         self,
-        on_epoch_begin: Any = None,
-        on_epoch_end: Any = None,
-        on_train_begin: Any = None,
-        on_train_end: Any = None,
-        on_train_batch_begin: Any = None,
-        on_train_batch_end: Any = None,
-        **kwargs: Any,
+        on_epoch_begin: Callable[..., Any] | None = None,
+        on_epoch_end: Callable[..., Any] | None = None,
+        on_train_begin: Callable[..., Any] | None = None,
+        on_train_end: Callable[..., Any] | None = None,
+        on_train_batch_begin: Callable[..., Any] | None = None,
+        on_train_batch_end: Callable[..., Any] | None = None,
+        **kwargs: Callable[..., Any] | None,
     ) -> None:
         super().__init__()
-        hooks = {
-            "on_epoch_begin": on_epoch_begin,
-            "on_epoch_end": on_epoch_end,
-            "on_train_begin": on_train_begin,
-            "on_train_end": on_train_end,
-            "on_train_batch_begin": on_train_batch_begin,
-            "on_train_batch_end": on_train_batch_end,
-            **kwargs,
-        }
-        for name, hook in hooks.items():
+        named = {k: v for k, v in locals().items() if k in HOOKS}
+        for name, hook in {**named, **kwargs}.items():
+            if name not in HOOKS:
+                raise TypeError(f"LambdaCallback: there is no hook {name!r}.{nearest(name, HOOKS)}")
+            if hook is not None and not callable(hook):
+                raise TypeError(f"LambdaCallback: {name} is a function. Received: {hook!r}")
             if hook is not None:
-                setattr(self, name, _with_logs(hook))
-
-
-def _with_logs(hook: Any) -> Any:
-    """Hooks take (index, logs) or (logs); loops may leave the logs out."""
-    return lambda *args: hook(*args) if len(args) != 1 or not isinstance(args[0], int) else hook(
-        args[0], None
-    )
+                setattr(self, name, hook)
 
 
 class TerminateOnNaN(Callback):
-    """Stops training when the loss is NaN or infinite."""
+    """Stops training when the loss is NaN or infinite.
+
+    With `raise_error` it raises RuntimeError instead, so that no other callback is called any more
+    (and so none overwrites a good file).
+    """
 
     sees_only_logs = True
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def __init__(self, raise_error: bool = False) -> None:
+        super().__init__()
+        self.raise_error = raise_error
+
+    def on_batch_end(self, batch: int, logs: Any = None) -> None:
         loss = (logs or {}).get("loss")
-        if loss is not None and not math.isfinite(loss):
+        if loss is None or math.isfinite(loss):
+            return
+        if self.raise_error:
+            raise RuntimeError(f"TerminateOnNaN: the loss is {loss} at batch {batch}.")
+        if not self.model.stop_training:
             print(f"Batch {batch}: the loss is {loss}; training stops.")
-            self.model.stop_training = True
+        self.model.stop_training = True
+
+
+def _rate(optimizer: Any) -> float:
+    return float(np.asarray(optimizer.learning_rate))
 
 
 class LearningRateScheduler(Callback):
-    """Sets the learning rate before each epoch to schedule(epoch, rate)."""
+    """Sets the learning rate before each epoch to schedule(epoch, rate), or schedule(epoch).
 
-    def __init__(self, schedule: Any, verbose: int = 0) -> None:
+    Args:
+        schedule: a function of the epoch, from 0, and the rate now, that returns a number.
+        verbose: 1 says what it sets.
+
+    The logs get a "learning_rate".
+    """
+
+    def __init__(self, schedule: Callable[..., Any], verbose: int = 0) -> None:
         super().__init__()
         self.schedule, self.verbose = schedule, verbose
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        now = float(np.asarray(self.model.optimizer.learning_rate))
+    def _takes_rate(self) -> bool:
         try:
-            rate = self.schedule(epoch, now)
+            inspect.signature(self.schedule).bind(0, 0.0)
         except TypeError:
-            rate = self.schedule(epoch)
-        if not np.isscalar(rate) and np.ndim(rate) != 0:
+            return False
+        return True
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        optimizer = self.model.optimizer
+        given = (epoch, _rate(optimizer)) if self._takes_rate() else (epoch,)
+        rate = self.schedule(*given)
+        if isinstance(rate, (str, bool, type(None))) or np.ndim(rate) != 0:
             raise ValueError(
-                f"LearningRateScheduler: schedule(epoch, rate) returns a number. Received: {rate!r}"
+                f"LearningRateScheduler: schedule{given} returns {rate!r}. Expected one number."
             )
-        self.model.optimizer.learning_rate = float(rate)
+        optimizer.learning_rate = float(rate)
         if self.verbose:
             print(f"Epoch {epoch + 1}: learning rate {float(rate):g}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if logs is not None:
-            logs["learning_rate"] = float(np.asarray(self.model.optimizer.learning_rate))
+            logs["learning_rate"] = _rate(self.model.optimizer)
 
 
-class ReduceLROnPlateau(Monitor):
+class ReduceLROnPlateau(MonitorCallback):
     """Multiplies the learning rate by `factor` when the watched value stops getting better.
 
     Args:
-        monitor, mode, min_delta: what is watched and what counts as better.
-        factor: below 1.
-        patience: epochs to wait before a reduction, cooldown: epochs of rest after one.
+        monitor, mode: the name in the logs, and "min", "max" or "auto" (as the metric says).
+        factor: of the rate, in (0, 1).
+        patience: epochs without a better value before a reduction.
+        verbose: 1 says what it does.
+        min_delta: the least change that counts as better.
+        cooldown: epochs of rest after a reduction.
         min_lr: the rate is not reduced below it.
+
+    The logs get a "learning_rate".
     """
 
     def __init__(
@@ -580,46 +446,46 @@ class ReduceLROnPlateau(Monitor):
         patience: int = 10,
         verbose: int = 0,
         mode: str = "auto",
-        min_delta: float = 0.0001,
+        min_delta: float = 1e-4,
         cooldown: int = 0,
         min_lr: float = 0.0,
-        **_: Any,
     ) -> None:
-        super().__init__()
-        if factor >= 1:
-            raise ValueError(f"ReduceLROnPlateau: factor is below 1. Received: {factor!r}")
-        self._watch(monitor, mode, min_delta)
+        super().__init__(monitor, mode, min_delta)
+        if not 0 < factor < 1:
+            raise ValueError(f"ReduceLROnPlateau: factor is in (0, 1). Received: {factor!r}")
         self.factor, self.patience, self.verbose = factor, patience, verbose
         self.cooldown, self.min_lr = cooldown, min_lr
-        self._reset()
-
-    def _reset(self) -> None:
-        self.wait, self.cooldown_counter = 0, 0
-        self.best: float | None = None
+        self.on_train_begin()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._reset()
+        self.wait, self.cooldown_counter, self.best = 0, 0, None
+
+    def in_cooldown(self) -> bool:
+        """Whether it rests after a reduction."""
+        return self.cooldown_counter > 0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        rate = float(np.asarray(self.model.optimizer.learning_rate))
+        rate = _rate(self.model.optimizer)
         if logs is not None:
             logs["learning_rate"] = rate
-        value = self._monitored(logs, self.monitor)
+        value = self._value(logs, "it will not change the learning rate")
         if value is None:
             return
-        if self.cooldown_counter:
+        if self.in_cooldown():
             self.cooldown_counter -= 1
             self.wait = 0
         if self._better(value, self.best):
             self.best, self.wait = value, 0
-        elif not self.cooldown_counter:
+        elif not self.in_cooldown():
             self.wait += 1
-            if self.wait >= self.patience and rate > self.min_lr:
-                rate = max(rate * self.factor, self.min_lr)
-                self.model.optimizer.learning_rate = rate
-                self.cooldown_counter, self.wait = self.cooldown, 0
-                if self.verbose:
-                    print(f"Epoch {epoch + 1}: learning rate reduced to {rate:g}")
+            if self.wait >= self.patience and rate > np.float32(self.min_lr):
+                self._reduce(max(rate * self.factor, self.min_lr), epoch)
+
+    def _reduce(self, rate: float, epoch: int) -> None:
+        self.model.optimizer.learning_rate = rate
+        self.cooldown_counter, self.wait = self.cooldown, 0
+        if self.verbose:
+            print(f"Epoch {epoch + 1}: learning rate reduced to {rate:g}")
 
 
 __all__ = [

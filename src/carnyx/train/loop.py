@@ -47,11 +47,16 @@ class Executor:
         self,
         mode: str,
         segment: Segment,
+        before: Callable[[], None],
         on_logs: Callable[[dict[str, float]], bool],
         one_by_one: bool,
         fixed: int | None = None,
     ) -> bool:
-        """Runs a segment's steps; `on_logs` takes each step's logs and says whether to go on."""
+        """Runs a segment's steps; `on_logs` takes each step's logs and says whether to go on.
+
+        `before` is called before each step: before it runs when steps go one by one, else before
+        its logs are handed over.
+        """
         signature, step = self.step(mode, segment.data, segment.batch_size)
         arrays = [self.place(a) for a in jax.tree.leaves(segment.data)]
         rows = tuple(np.shape(a)[0] for a in jax.tree.leaves(segment.data))
@@ -63,6 +68,8 @@ class Executor:
         start = 0
         while start < segment.steps:
             count = self._count(key, fixed, one_by_one, segment.steps - start)
+            if one_by_one:
+                before()
             began = time.perf_counter()
             inputs = [*self._state(step), *arrays, order, np.int32(start), np.int32(count)]
             outputs = call(inputs)
@@ -71,6 +78,8 @@ class Executor:
             self._measure(key, (time.perf_counter() - began) / count)
             start += count
             for i in range(count):
+                if not one_by_one:
+                    before()
                 values = {n: _plain(v[i]) for n, v in zip(step.logs, logs, strict=True)}
                 if not on_logs(values) and (one_by_one or i == count - 1):
                     return False

@@ -355,7 +355,7 @@ class Trainer(Network):
             return True
 
         for segment in source.segments(0):
-            self._run_segment(mode, segment, keep, one_by_one=True)
+            self._run_segment(mode, segment, lambda: None, keep, one_by_one=True)
         self.executor.forget_data()
         logs = dict(sorted(last.items()))
         return logs if as_dict else self._listed(logs)
@@ -385,14 +385,11 @@ class Trainer(Network):
             last = logs
             end(index, logs)
             index += 1
-            if one_by_one and not self.stop_training:
-                begin(index)
             return not self.stop_training
 
         one_by_one = callbacks.needs_each_step
-        begin(0)
         for segment in source.segments(epoch):
-            if not self._run_segment(mode, segment, on_logs, one_by_one):
+            if not self._run_segment(mode, segment, lambda: begin(index), on_logs, one_by_one):
                 break
         if not last:
             raise ValueError(f"{source!r} gave no batch: there is nothing to {mode} on.")
@@ -402,15 +399,21 @@ class Trainer(Network):
         return last
 
     def _run_segment(
-        self, mode: str, segment: Any, on_logs: Callable[..., bool], one_by_one: bool
+        self,
+        mode: str,
+        segment: Any,
+        before: Callable[[], None],
+        on_logs: Callable[..., bool],
+        one_by_one: bool,
     ) -> bool:
         if not self.run_eagerly:
             fixed = self._steps_per_execution
             return self.executor.run(
-                mode, segment, on_logs, one_by_one, None if fixed == "auto" else int(fixed)
+                mode, segment, before, on_logs, one_by_one, None if fixed == "auto" else int(fixed)
             )
         step = self.train_step if mode == "train" else self.test_step
         for batch in _segment_batches(segment):
+            before()
             logs = step(jax.tree.map(jax.numpy.asarray, batch))
             if not on_logs({k: np.asarray(v).tolist() for k, v in logs.items()}):
                 return False
@@ -563,5 +566,3 @@ class Functional(FunctionalGraph, Model):
 
 class Sequential(SequentialGraph, Model):
     """A model that is a list of layers."""
-
-

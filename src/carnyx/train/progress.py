@@ -1,41 +1,49 @@
-"""Progress: a live bar in a terminal, one plain line an epoch elsewhere."""
+"""Progress: a live bar in a terminal or notebook, one plain line an epoch elsewhere.
+
+`Progbar` draws; `ProgbarLogger` in `callbacks.py` tells it what happens in training.
+"""
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-# A bar is drawn at most so often: drawing costs about a millisecond.
+# Drawing takes about a millisecond: at most so often, it is about 1 % of the time.
 SECONDS_BETWEEN_DRAWS = 0.1
+# Updates so close to the first one belong to it: they are the steps of one compiled call.
+BURST_SECONDS = 1e-3
+NEVER = float("inf")
 
 
 def duration(seconds: float) -> str:
     """Seconds as people read them.
 
-    >>> duration(0.0123), duration(75), duration(3700)
-    ('12ms', '1m15s', '1h01m')
+    >>> [duration(s) for s in (2e-5, 0.0096, 0.123, 1.2, 75, 3700)]
+    ['20us', '9.6ms', '123ms', '1.2s', '1m15s', '1h01m']
     """
-    if seconds < 1e-3:
+    if seconds < 9.995e-4:
         return f"{seconds * 1e6:.0f}us"
-    if seconds < 1:
-        return f"{seconds * 1e3:.0f}ms"
-    if seconds < 60:
+    if seconds < 0.9995:
+        return f"{seconds * 1e3:.{1 if seconds < 9.95e-3 else 0}f}ms"
+    if seconds < 59.95:
         return f"{seconds:.1f}s"
-    minutes, rest = divmod(int(seconds), 60)
+    minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m{rest:02}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
 
 
-def values_text(logs: dict[str, Any]) -> str:
-    """Metrics as one line.
+def values_text(values: Mapping[str, Any]) -> str:
+    """Numbers by name as one line; others are left out.
 
-    >>> values_text({"loss": 0.25, "accuracy": 0.9})
-    'loss: 0.2500 - accuracy: 0.9000'
+    >>> values_text({"accuracy": 0.9, "learning_rate": 1e-4, "outputs": [1.0]})
+    'accuracy: 0.9000 - learning_rate: 1.0000e-04'
     """
     parts = []
-    for name, value in logs.items():
+    for name, value in values.items():
         if isinstance(value, (int, float)):
-            small = value != 0 and abs(value) < 1e-3
+            small = 0 < abs(value) < 1e-3
             parts.append(f"{name}: {value:.4e}" if small else f"{name}: {value:.4f}")
     return " - ".join(parts)
 
@@ -44,101 +52,169 @@ class Progbar:
     """A bar over `target` steps (None: unknown) that shows values as they come.
 
     Args:
-        target: the number of steps.
+        target: the number of steps, or None.
         width: of the bar, in characters.
-        verbose: 1 draws a bar in a terminal and a line at the end elsewhere, 2 the line alone,
-            0 nothing.
+        verbose: 1 (or "auto") a live bar in a terminal or notebook, elsewhere one line at the end;
+            2 that line everywhere; 0 nothing.
         interval: the least time between two drawings, in seconds.
-        stateful_metrics: names of values shown as they are; the others are averaged over steps.
+        stateful_metrics: names of values to show as they are; the others are averaged over the
+            steps. Give these names or those of `stateless_metrics`, not both.
+        stateless_metrics: names of values to average; the others are shown as they are.
         unit_name: what a step is called.
+        prefix: what the line begins with, such as "Epoch 1/5".
 
-    >>> bar = Progbar(2, verbose=2)
+    >>> bar = Progbar(4, verbose=2)
     >>> bar.update(1, [("loss", 3.0)])
-    >>> bar.values()
-    {'loss': 3.0}
+    >>> bar.add(2, [("loss", 1.5)])  # the mean of two steps
+    >>> bar.values
+    {'loss': 2.0}
     """
 
     def __init__(
         self,
         target: int | None,
         width: int = 20,
-        verbose: int = 1,
+        verbose: int | str = 1,
         interval: float = SECONDS_BETWEEN_DRAWS,
-        stateful_metrics: Any = None,
+        stateful_metrics: Iterable[str] | None = None,
         unit_name: str = "step",
+        *,
+        stateless_metrics: Iterable[str] | None = None,
+        prefix: str = "",
     ) -> None:
-        self.target, self.width, self.verbose = target, width, verbose
-        self.interval, self.unit_name = interval, unit_name
-        self.stateful_metrics = set(stateful_metrics or [])
-        self._sums: dict[str, tuple[float, float]] = {}
+        if stateful_metrics is not None and stateless_metrics is not None:
+            raise ValueError("Progbar: give stateful_metrics or stateless_metrics, not both.")
+        self.target, self.width, self.interval = target, width, interval
+        self.verbose = 1 if verbose == "auto" else verbose
+        self.unit_name, self.prefix = unit_name, prefix
+        self.stateful_metrics = None if stateful_metrics is None else set(stateful_metrics)
+        self.stateless_metrics = None if stateless_metrics is None else set(stateless_metrics)
+        self.values: dict[str, Any] = {}
+        self._weights: dict[str, int] = {}
         self._seen = 0
         self._began = time.perf_counter()
-        self._drawn = 0.0
+        self._first: tuple[int, float] | None = None  # (steps, time) of the first update
+        self._last = self._began  # the time of the last step
+        self._next_draw = self._began + interval if self.verbose == 1 and is_live() else NEVER
         self._live: Any = None
 
-    def values(self) -> dict[str, float]:
-        """The values as shown."""
-        return {name: total / max(count, 1) for name, (total, count) in self._sums.items()}
-
     def update(self, current: int, values: Any = None, finalize: bool | None = None) -> None:
-        """Step `current` (from 1) is done, with (name, value) pairs."""
+        """Says that `current` steps are done, with (name, value) pairs of the steps since.
+
+        `finalize` says whether these are the last and hold for the whole; by default they are when
+        `current` reaches the target.
+        """
+        if finalize is None:
+            finalize = self.target is not None and current >= self.target
         steps = max(current - self._seen, 1)
-        for name, value in values or []:
-            total, count = self._sums.get(name, (0.0, 0.0))
-            stateful = name in self.stateful_metrics
-            self._sums[name] = (value, 1) if stateful else (total + value * steps, count + steps)
-        self._seen = current
-        finalize = self.target is not None and current >= self.target if finalize is None else finalize
-        self.draw(finalize)
+        for name, value in values or ():
+            old = 0 if finalize or not self._averaged(name) else self._weights.get(name, 0)
+            mean = value if not old else (self.values[name] * old + value * steps) / (old + steps)
+            self.values[name], self._weights[name] = mean, old + steps
+        self.advance(current)
+        if finalize:
+            self.finish()
 
     def add(self, n: int, values: Any = None) -> None:
         """`n` more steps are done."""
         self.update(self._seen + n, values)
 
-    def draw(self, final: bool, prefix: str = "") -> None:
-        """Draws the bar if it is time, or the last line."""
+    def _averaged(self, name: str) -> bool:
+        if self.stateless_metrics is not None:
+            return name in self.stateless_metrics
+        return name not in (self.stateful_metrics or ())
+
+    def advance(self, current: int) -> None:
+        """Counts steps, and draws when it is time."""
         now = time.perf_counter()
-        live = self.verbose == 1 and sys.stdout.isatty()
-        if final:
-            self._close()
-            if self.verbose:
-                print(self.line(prefix), flush=True)
-        elif live and now - self._drawn >= self.interval:
-            self._drawn = now
-            self._show(self.line(prefix))
+        if current > self._seen:
+            self._seen, self._last = current, now
+            if self._first is None or now - self._first[1] < BURST_SECONDS:
+                self._first = (current, self._first[1] if self._first else now)
+        if now >= self._next_draw:
+            self._next_draw = now + self.interval
+            self._draw()
 
-    def line(self, prefix: str = "") -> str:
-        """The text: steps, time, time a step, values."""
-        spent = time.perf_counter() - self._began
-        total = "?" if self.target is None else str(self.target)
-        parts = [prefix] if prefix else []
-        parts += [f"{self._seen}/{total}", duration(spent)]
+    def finish(self) -> None:
+        """Prints the line that stays."""
+        self.close()
+        if not self.verbose:
+            return
+        if self.target is None:
+            self.target = self._seen
+        if self._next_draw == NEVER:
+            print(self.line(final=True), flush=True)
+        else:
+            _console().print(self._row(final=True))
+
+    def seconds_per_step(self) -> float:
+        """The time of a step, without the first call's, in which the compiler works."""
+        steps, since = self._first or (0, self._began)
+        if self._seen > steps:
+            return (self._last - since) / (self._seen - steps)
+        return (self._last - self._began) / max(self._seen, 1)
+
+    def line(self, final: bool = False) -> str:
+        """The text: steps, time, time a step, time left, values."""
+        counted = f"{self._seen}/{'?' if self.target is None else self.target}"
+        return " - ".join(p for p in (self.prefix, counted, self._info(final)) if p)
+
+    def _info(self, final: bool) -> str:
+        per_step = self.seconds_per_step()
+        parts = [duration(time.perf_counter() - self._began)]
         if self._seen:
-            parts.append(f"{duration(spent / self._seen)}/{self.unit_name}")
-        if self.target and self._seen < self.target and self._seen:
-            parts.append(f"{duration(spent / self._seen * (self.target - self._seen))} left")
-        text = values_text(self.values())
-        return " - ".join([*parts, text] if text else parts)
+            parts.append(f"{duration(per_step)}/{self.unit_name}")
+        if not final and self._seen and self.target and self._seen < self.target:
+            parts.append(f"{duration(per_step * (self.target - self._seen))} left")
+        return " - ".join([*parts, *filter(None, [values_text(self.values)])])
 
-    def _show(self, text: str) -> None:
-        from rich.live import Live
+    def _row(self, final: bool) -> Any:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
+        from rich.text import Text
 
-        bar = ProgressBar(
-            total=self.target or 100,
-            completed=self._seen,
-            width=self.width,
-            pulse=self.target is None,
-        )
+        total = self.target or (self._seen if final else None)
+        bar = ProgressBar(total=total, completed=self._seen, width=self.width, pulse=total is None)
+        head = f"{self.prefix} {self._seen}/{'?' if total is None else total}".strip()
         row = Table.grid(padding=(0, 1))
-        row.add_row(bar, text)
-        if self._live is None:
-            self._live = Live(row, auto_refresh=False, transient=True)
-            self._live.start()
-        self._live.update(row, refresh=True)
+        row.add_row(Text(head, style="bold"), bar, Text(self._info(final)))
+        return row
 
-    def _close(self) -> None:
+    def _draw(self) -> None:
+        from rich.live import Live
+
+        if self._live is None:
+            _close_open()  # one that an exception left behind
+            self._live = Live(console=_console(), auto_refresh=False, transient=True)
+            self._live.start()
+            _open.append(self)
+        self._live.update(self._row(final=False), refresh=True)
+
+    def close(self) -> None:
+        """Takes the live bar away and gives the terminal back; called again it does nothing."""
         if self._live is not None:
             self._live.stop()
             self._live = None
+            _open.remove(self)
+
+
+_open: list[Progbar] = []
+
+
+def _close_open() -> None:
+    for bar in list(_open):
+        bar.close()
+
+
+atexit.register(_close_open)  # a live bar hides the cursor: an exception must not leave it hidden
+
+
+def is_live() -> bool:
+    """Whether the output can be drawn over: a terminal or a notebook."""
+    return "ipykernel" in sys.modules or bool(getattr(sys.stdout, "isatty", bool)())
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False)

@@ -109,7 +109,7 @@ def trace_step(model: Any, signature: Signature) -> Step:
 
 
 def _leaf_names(signature: Signature) -> list[str]:
-    """"x", "y", "sample_weight", or "x[0]", "x['name']"... for structures."""
+    """ "x", "y", "sample_weight", or "x[0]", "x['name']"... for structures."""
     empty = jax.tree.unflatten(signature.tree, range(len(signature.rows)))
     parts = ("x", "y", "sample_weight")
     paths = jax.tree_util.tree_flatten_with_path(empty)[0]
