@@ -18,6 +18,7 @@ by_id = pytest.mark.parametrize("case", CASES, ids=lambda c: c.id)
 # What Keras's configs and signatures hold that Carnyx does not have.
 ABSENT = {"quantization_config", "lora_rank", "lora_alpha", "gptq_unpacked_column_size"}
 OFF = {"rms_scaling"}
+QUICK = {"xla_backend_optimization_level": 0}  # halves the compile time, which is the test's
 
 
 def trim(config):
@@ -68,11 +69,13 @@ def everything(layer, run, case):
 
     def scalar(trained, x):
         out, new = run(layer, trained, rest, x, kwargs)
-        return (out.ravel() * cotangent[: out.size]).sum(), (out, [v for v in new if v.dtype == np.float32])
+        moving = [v for v in new if v.dtype == np.float32]
+        return (out.ravel() * cotangent[: out.size]).sum(), (out, moving)
 
     where = 0 if case.data == "ids" else (0, 1)
     trained = [np.asarray(v.value) for v in layer.trainable_variables]
-    gradients, (out, moving) = jax.jit(jax.grad(scalar, where, has_aux=True))(trained, inputs)
+    gradient = jax.jit(jax.grad(scalar, where, has_aux=True), compiler_options=QUICK)
+    gradients, (out, moving) = gradient(trained, inputs)
     return out, jax.tree.leaves(gradients), moving
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -13,12 +13,27 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     >>> nearest("adm", ["adam", "sgd"])
     " Did you mean 'adam'?"
     """
-    known = [k for k in known if isinstance(k, str)]
-    folded = {k.lower(): k for k in reversed(known)}
-    found = difflib.get_close_matches(str(name).lower(), folded, n=count, cutoff=0.5)
+    folded: dict[str, str] = {}
+    for candidate in sorted((k for k in known if isinstance(k, str)), key=str.swapcase):
+        folded.setdefault(_fold(candidate), candidate)  # "adam" stands for "Adam" too
+    found = difflib.get_close_matches(_fold(str(name)), folded, n=count, cutoff=0.5)
     if not found:
         return ""
     return " Did you mean " + " or ".join(repr(folded[f]) for f in found) + "?"
+
+
+def _fold(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
+def missing_attribute(module: str, names: Iterable[str]) -> Callable[[str], Any]:
+    """A module's `__getattr__` that names the nearest of its public names."""
+
+    def lookup(name: str) -> Any:
+        hint = "" if name.startswith("_") else nearest(name, names)
+        raise AttributeError(f"module {module!r} has no attribute {name!r}.{hint}")
+
+    return lookup
 
 
 def describe(value: Any) -> str:

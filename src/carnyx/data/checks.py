@@ -291,7 +291,8 @@ def _weight_table(class_weight: Any, place: str) -> dict[int, float]:
             f"Received: {class_weight!r}. A list by label becomes one with dict(enumerate(...))."
         )
     for key, weight in class_weight.items():
-        if isinstance(key, bool) or not isinstance(key, numbers.Real) or key != int(key):
+        whole = isinstance(key, numbers.Real) and float(key).is_integer()
+        if isinstance(key, bool) or not whole:
             raise ValueError(
                 f"{place}: class_weight has the key {key!r}. Expected labels as they are in y: "
                 "whole numbers (of a one-hot column its index)."

@@ -5,6 +5,7 @@ The base class is `carnyx.core.layer.Layer`.
 
 from __future__ import annotations
 
+from carnyx.core.errors import missing_attribute
 from carnyx.core.graph import Input, InputLayer
 from carnyx.core.layer import InputSpec, Layer
 from carnyx.layers.activation import (
@@ -211,3 +212,5 @@ __all__ = [
     "multiply",
     "subtract",
 ]
+
+__getattr__ = missing_attribute(__name__, __all__)

@@ -186,7 +186,8 @@ class Optimizer(Configurable):
 
     def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
         if name == "learning_rate":
-            return float(self._rate) if isinstance(self._rate, Variable) else self._rate
+            fixed = isinstance(self._rate, Variable)
+            return float(self._rate) if fixed else schedules.serialize(self._rate)
         return super()._config_value(name, recorded, owner)
 
     @classmethod

@@ -238,7 +238,10 @@ TABLE: dict[str, type[LearningRateSchedule]] = {
 
 def serialize(learning_rate_schedule: Any) -> Any:
     """Plain data for a schedule."""
-    return _config.serialize(learning_rate_schedule)
+    config = _config.serialize(learning_rate_schedule)
+    if type(learning_rate_schedule) in TABLE.values():
+        config["module"] = "keras.optimizers.schedules"  # one level below the other classes
+    return config
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 from carnyx.data.batches import Segment
 from carnyx.engines import get_engine
 from carnyx.program.loop import repeat
-from carnyx.train.step import Signature, Step, trace_step
+from carnyx.train.step import Signature, Step, canonical_dtype, trace_step
 
 CAPACITY = 1024  # the most steps in one call
 SECONDS_PER_CALL = 0.075
@@ -94,7 +94,7 @@ class Executor:
             _, step = self.step("predict", batch, leaves[0].shape[0])
             known = self.calls[key] = (self.engine.compile(step.program), step)
         call, step = known
-        outputs = call([*self._state(step), *leaves])
+        outputs = call([*self._state(step), *map(_canonical, leaves)])
         return jax.tree.unflatten(step.output_tree, [self.engine.get(out) for out in outputs])
 
     def _state(self, step: Step) -> list[Any]:
@@ -126,12 +126,18 @@ class Executor:
         """The array on the device; resident arrays are put there once."""
         known = self._placed.get(id(array))
         if known is None or known[0] is not array:
-            known = self._placed[id(array)] = (array, self.engine.put(array))
+            known = self._placed[id(array)] = (array, self.engine.put(_canonical(array)))
         return known[1]
 
     def forget_data(self) -> None:
         """Lets go of the data of a finished `fit`."""
         self._placed.clear()
+
+
+def _canonical(array: Any) -> Any:
+    """The array in the type that Programs have for it; the adapters saw that its numbers fit."""
+    dtype = canonical_dtype(array.dtype)
+    return array if array.dtype == dtype else array.astype(dtype)
 
 
 def _plain(value: Any) -> Any:

@@ -448,7 +448,7 @@ class Trainer(Network):
         struct = getattr(self, "_output_struct", None)
         if struct is None or type(self).call not in (FunctionalGraph.call, SequentialGraph.call):
             return self.build_from(x)
-        self._conform(self.placeholders(x))
+        self._located(lambda args, _: self._conform(*args), (self.placeholders(x),), {})
         return struct
 
     def _output_names(self, y_pred: Any) -> list[str]:

@@ -18,6 +18,11 @@ from carnyx.core import state
 from carnyx.program.trace import Program, Slot, trace
 
 
+def canonical_dtype(dtype: Any) -> np.dtype:
+    """The type that a Program has for data of this one: 64-bit numbers become 32-bit."""
+    return np.dtype(jax.dtypes.canonicalize_dtype(dtype))
+
+
 @dataclass(frozen=True)
 class Signature:
     """What makes two batches the same to a compiled step: structure, shapes of a row, types."""
@@ -31,7 +36,7 @@ class Signature:
     @classmethod
     def of(cls, mode: str, data: Any, batch_size: int, trained: tuple[int, ...] = ()) -> Signature:
         leaves, tree = jax.tree.flatten(data)
-        rows = tuple((tuple(a.shape[1:]), np.dtype(a.dtype).name) for a in leaves)
+        rows = tuple((tuple(a.shape[1:]), canonical_dtype(a.dtype).name) for a in leaves)
         return cls(mode, tree, rows, batch_size, trained)
 
 
