@@ -1,4 +1,4 @@
-"""Data: sources against plain NumPy slicing and Keras's batches, and every refusal with its text."""
+"""Data: sources against plain NumPy slicing and Keras's batches, and every refusal."""
 
 from __future__ import annotations
 
@@ -133,8 +133,8 @@ def test_types_are_kept_but_for_wide_floats(given: Any, dtype: str) -> None:
 
 def test_structures_stay() -> None:
     x = {"a": X, "b": [X, (jnp.asarray(X), None)]}
-    found = adapt(x, (Y, [Y.tolist()]), batch_size=4).peek()
-    assert jax.tree.structure(found) == jax.tree.structure((x, (Y, [Y]), None))
+    found = adapt(x, (Y, Y.tolist()), batch_size=4).peek()
+    assert jax.tree.structure(found) == jax.tree.structure((x, (Y, Y), None))
     assert all(len(leaf) == 4 for leaf in jax.tree.leaves(found[0]))
 
 
@@ -335,9 +335,9 @@ REFUSED = [
     (dict(x=lambda: 3), "generator '<lambda>' returned int"),
     (dict(x=iter([])), "generator 'list_iterator' gave no batch"),
     (dict(x=iter([None])), "batch 1 of generator 'list_iterator' is None"),
-    (dict(x=iter([(X, Y, Y, Y)])), "is tuple of 4. Expected x, or a tuple"),
-    (dict(x=iter([[X, Y]])), "is list of 2. Expected x, or a tuple"),
-    (dict(x=iter([()])), "is tuple of 0"),
+    (dict(x=iter([(X, Y, Y, Y)])), "is a tuple of 4. Expected x, or a tuple"),
+    (dict(x=iter([[X, Y]])), "is a list of 2. Expected x, or a tuple"),
+    (dict(x=iter([()])), "is a tuple of 0"),
     (dict(x=iter([(X, Y[:9])])), "batch 1 of .*x has 10 samples and y has 9"),
     (dict(x=iter([(X, ["a"] * 10)])), "batch 1 of .*: y has dtype <U1"),
     (dict(x=iter([(X[:0], Y[:0])])), "batch 1 of .*x is empty"),
@@ -375,7 +375,7 @@ def test_refused_splits(x: Any, fraction: float, message: str) -> None:
 def test_sparse_matrices_are_refused() -> None:
     from scipy import sparse
 
-    with pytest.raises(TypeError, match=r"x is a sparse matrix .* Pass fit\(\): x.toarray"):
+    with pytest.raises(TypeError, match=r"x is a sparse matrix .* Pass its `.toarray"):
         adapt(sparse.csr_array(X))
 
 

@@ -143,7 +143,7 @@ def test_names():
     assert given((3,), dtype="float32").tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match="array of shape"):
         given((4,))
-    with pytest.raises(ValueError, match="Did you mean 'glorot_uniform'"):
+    with pytest.raises(ValueError, match="(?i)did you mean 'glorot_uniform'"):
         initializers.get("glorot_unifrm")
 
 

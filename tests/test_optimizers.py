@@ -274,8 +274,9 @@ def test_variables_and_config_are_keras_s(name: str, kwargs: dict, formula):
     assert ours.get_config() == theirs.get_config()
     config = optimizers.serialize(ours)
     assert config == keras.optimizers.serialize(theirs)
-    for twin in (optimizers.deserialize(config), keras.optimizers.deserialize(config)):
-        assert twin.get_config() == ours.get_config()
+    assert optimizers.deserialize(config).get_config() == ours.get_config()
+    if name != "Lamb":  # Keras does not know its own name for it
+        assert keras.optimizers.deserialize(config).get_config() == ours.get_config()
     assert type(optimizers.get(name.lower())) is type(ours)
 
 
@@ -372,11 +373,10 @@ def test_schedules_are_keras_s(name: str, kwargs: dict):
     assert ours.get_config() == theirs.get_config()
     twin = optimizers.schedules.deserialize(optimizers.schedules.serialize(ours))
     assert twin.get_config() == ours.get_config()
-    config = optimizers.Adam(ours).get_config()
-    assert (
-        optimizers.Adam.from_config(config).get_config()["learning_rate"]
-        == (config["learning_rate"])
-    )
+    for module in (carnyx, keras):
+        optimizer = module.optimizers.deserialize(optimizers.serialize(optimizers.Adam(ours)))
+        expected = optimizers.Adam(ours).get_config()["learning_rate"]
+        assert optimizer.get_config()["learning_rate"] == expected
 
 
 def test_compiled_schedules_step_down_on_time():
@@ -579,7 +579,7 @@ def test_other_mistakes():
         optimizers.SGD(decay=0.1)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="AdamW: weight_decay"):
         optimizers.AdamW(weight_decay=None)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="Did you mean 'Adam'"):
+    with pytest.raises(ValueError, match="(?i)did you mean 'adam'"):
         optimizers.get("adem")
     with pytest.raises(TypeError, match="as an optimizer"):
         optimizers.get(len)

@@ -46,7 +46,7 @@ class Initializer(Configurable):
 
 
 def _array(value: np.ndarray, dtype: Any) -> Any:
-    return jnp.asarray(value.astype(jnp.dtype(dtypes.standardize_dtype(dtype))))
+    return host.placed(value.astype(jnp.dtype(dtypes.standardize_dtype(dtype))))
 
 
 class Zeros(Initializer):
@@ -125,7 +125,8 @@ class RandomInitializer(Initializer):
         return super()._config_value(name, recorded, owner)
 
     def _draw(self, kind: str, shape: Sequence[int], dtype: Any, *limits: float) -> Any:
-        """Numbers of a `kind` from `DRAWN`, in NumPy where `ops/random.py` says that this pays."""
+        """Numbers of a `kind` from `DRAWN`: a NumPy array where `ops/random.py` says that it pays,
+        else a JAX one."""
         shape, dtype = tuple(shape), dtypes.standardize_dtype(dtype)
         on_host, compiled = DRAWN[kind]
         key = draw_seed(self.seed)
@@ -133,12 +134,16 @@ class RandomInitializer(Initializer):
             return on_host(np.asarray(key), shape, *limits)
         return compiled(key, shape, dtype, *limits)
 
+    def _uniform(self, shape: Sequence[int], dtype: Any, low: float, high: float) -> Any:
+        numbers = self._draw("uniform", shape, dtype, low, high)
+        return host.placed(numbers) if isinstance(numbers, np.ndarray) else numbers
+
     def _scaled(
         self, kind: str, shape: Sequence[int], dtype: Any, mean: float, stddev: float
     ) -> Any:
         numbers = self._draw(kind, shape, dtype)
         if isinstance(numbers, np.ndarray):
-            return jnp.asarray(numbers * np.float32(stddev) + np.float32(mean))
+            return host.placed(numbers * np.float32(stddev) + np.float32(mean))
         return numbers * stddev + mean
 
 
@@ -195,7 +200,7 @@ class RandomUniform(RandomInitializer):
         super().__init__(seed)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
-        return jnp.asarray(self._draw("uniform", shape, dtype, self.minval, self.maxval))
+        return self._uniform(shape, dtype, self.minval, self.maxval)
 
 
 def compute_fans(
@@ -269,7 +274,7 @@ class VarianceScaling(RandomInitializer):
         variance = self.scale / max(1.0, fans[self.mode])
         if self.distribution == "uniform":
             limit = math.sqrt(3.0 * variance)
-            return jnp.asarray(self._draw("uniform", shape, dtype, -limit, limit))
+            return self._uniform(shape, dtype, -limit, limit)
         if self.distribution == "untruncated_normal":
             return self._scaled("normal", shape, dtype, 0.0, math.sqrt(variance))
         stddev = math.sqrt(variance) / TRUNCATED_STDDEV
@@ -377,8 +382,8 @@ class Orthogonal(RandomInitializer):
         q, r = library.linalg.qr(numbers)
         q = q * library.sign(library.diagonal(r))
         q = q.T if rows < columns else q
-        result = jnp.asarray(self.gain * q.reshape(tuple(shape)))
-        return result.astype(dtypes.standardize_dtype(dtype))
+        q = self.gain * q.reshape(tuple(shape))
+        return _array(q, dtype) if library is np else q.astype(dtypes.standardize_dtype(dtype))
 
 
 _CLASSES: tuple[type[Initializer], ...] = (

@@ -121,7 +121,8 @@ def test_half_types_keep_their_digits(case: Case):
 PASS_MASKS = (
     "Dense Activation ReLU LeakyReLU PReLU ELU Softmax Identity BatchNormalization "
     "LayerNormalization GroupNormalization UnitNormalization Dropout SpatialDropout1D "
-    "SpatialDropout2D GaussianNoise GaussianDropout AlphaDropout ActivityRegularization TimeDistributed"
+    "SpatialDropout2D GaussianNoise GaussianDropout AlphaDropout ActivityRegularization "
+    "TimeDistributed"
 ).split()
 
 

@@ -124,7 +124,7 @@ class StreamSource:
 
     def _begin(self) -> Iterator[Any]:
         calls = callable(self._stream) and not hasattr(self._stream, "__iter__")
-        stream = self._stream() if calls else self._stream
+        stream: Any = self._stream() if calls else self._stream
         if not hasattr(stream, "__iter__"):
             raise TypeError(
                 f"{self.place}: {self!r} returned {type(stream).__name__}. Expected an iterator "
@@ -157,9 +157,11 @@ class StreamSource:
         """One batch as (x, y, sample_weight) of arrays, checked."""
         parts = given if isinstance(given, tuple) else (given,)
         if isinstance(given, list) or not 1 <= len(parts) <= 3 or parts[0] is None:
-            found = f"{type(given).__name__} of {len(given)}" if hasattr(given, "__len__") else ""
+            found = "None"
+            if isinstance(given, (list, tuple)):
+                found = f"a {type(given).__name__} of {len(given)}"
             raise ValueError(
-                f"{place} is {found or given!r}. Expected x, or a tuple (x, y) or "
+                f"{place} is {found}. Expected x, or a tuple (x, y) or "
                 "(x, y, sample_weight); several inputs go into x as a list: ([a, b], y)."
             )
         named = zip(parts, NAMES, strict=False)
@@ -314,11 +316,11 @@ def split(x: Any, y: Any, sample_weight: Any, validation_split: float) -> tuple[
         raise ValueError(
             "fit(): validation_split needs arrays, and x is a generator. Pass validation_data."
         )
-    arrays = tuple(
+    x, y, sample_weight = arrays = tuple(
         to_arrays(part, f"fit(): {name}")
         for part, name in zip((x, y, sample_weight), NAMES, strict=True)
     )
-    samples = check_data(*arrays, "fit()")
+    samples = check_data(x, y, sample_weight, "fit()")
     at = math.floor(samples * (1 - validation_split))
     if at in (0, samples):
         side = "training" if at == 0 else "validation"

@@ -29,7 +29,8 @@ def is_stream(value: Any) -> bool:
     (True, True, False, False)
     """
     held = (list, tuple, Mapping, str, bytes, range, set, frozenset)
-    if value is None or isinstance(value, held) or hasattr(value, "__array__"):
+    array_like = hasattr(value, "__array__") or hasattr(value, "shape")
+    if value is None or isinstance(value, held) or array_like:
         return False
     return hasattr(value, "__iter__") or callable(value)
 
@@ -70,8 +71,8 @@ def to_array(value: Any, what: str) -> np.ndarray:
         )
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise TypeError(
-            f"{what} is a sparse matrix ({type(value).__name__}). Pass {what}.toarray(), or a "
-            "generator that makes batches of rows dense."
+            f"{what} is a sparse matrix ({type(value).__name__}). Pass its `.toarray()`, or "
+            "a generator that makes batches of rows dense."
         )
     try:
         array = np.asarray(value)

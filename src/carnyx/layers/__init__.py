@@ -19,6 +19,7 @@ from carnyx.layers.activation import (
     ReLU,
     Softmax,
 )
+from carnyx.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from carnyx.layers.conv import Conv1D, Conv2D, Conv3D, Convolution1D, Convolution2D, Convolution3D
 from carnyx.layers.dense import Dense, EinsumDense
 from carnyx.layers.dropout import (
@@ -98,17 +99,7 @@ from carnyx.layers.reshape import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
-from carnyx.layers.rnn import (
-    GRU,
-    LSTM,
-    RNN,
-    Bidirectional,
-    GRUCell,
-    LSTMCell,
-    SimpleRNN,
-    SimpleRNNCell,
-    StackedRNNCells,
-)
+from carnyx.layers.rnn import GRU, LSTM, RNN, Bidirectional, SimpleRNN
 from carnyx.layers.wrappers import TimeDistributed, Wrapper
 
 __all__ = [

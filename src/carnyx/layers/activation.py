@@ -190,7 +190,7 @@ class Softmax(Elementwise):
         axis = arguments.axes_of(self, self.axis, inputs.ndim)
         if mask is not None:
             inputs = jnp.where(mask, inputs, jnp.finfo(inputs.dtype).min)
-        return activations.softmax(inputs, axis if len(axis) > 1 else axis[0])
+        return activations.softmax(inputs, axis)
 
 
 class Identity(Elementwise):

@@ -92,7 +92,7 @@ def margins(layer: Any, argument: str, value: Any, rank: int) -> Any:
     if rank == 1 and isinstance(values, (list, tuple)) and len(values) == 2:
         values = (values,)
     if isinstance(values, (list, tuple)) and len(values) == rank:
-        pairs = tuple((v, v) if is_whole(v) else v for v in values)
+        pairs: Any = [(v, v) if is_whole(v) else v for v in values]
         if all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs) and all(
             is_whole(v) and v >= 0 for pair in pairs for v in pair
         ):
@@ -134,12 +134,11 @@ def number(
     return value.item() if isinstance(value, np.number) else value
 
 
-def flags(layer: Any, **values: Any) -> None:
-    """Keeps each value, which must be a bool, as the attribute of that name."""
-    for name, value in values.items():
-        if not isinstance(value, (bool, np.bool_)):
-            raise refuse(layer, name, value, "True or False")
-        setattr(layer, name, bool(value))
+def flag(layer: Any, argument: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise refuse(layer, argument, value, "True or False")
+    return bool(value)
 
 
 def keep(layer: Any, **options: Any) -> None:

@@ -48,7 +48,7 @@ class Conv(FileOptions, Layer):
         self.dilation_rate = arguments.sizes(self, "dilation_rate", dilation_rate, self.rank)
         self.groups = arguments.whole(self, "groups", groups)
         self.activation = activations.get(activation)
-        arguments.flags(self, use_bias=use_bias)
+        self.use_bias = arguments.flag(self, "use_bias", use_bias)
         arguments.keep(
             self,
             kernel_initializer=kernel_initializer,
@@ -59,12 +59,12 @@ class Conv(FileOptions, Layer):
             bias_constraint=bias_constraint,
         )
         if self.filters % self.groups:
-            raise arguments.refuse(
-                self, "filters", filters, f"divisible by groups={self.groups}"
-            )
+            raise arguments.refuse(self, "filters", filters, f"divisible by groups={self.groups}")
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise arguments.refuse(
-                self, "strides", strides,
+                self,
+                "strides",
+                strides,
                 f"1 where dilation_rate is above 1 (it is {self.dilation_rate}): the two together "
                 "are not defined. Set one of them to 1",
             )

@@ -51,7 +51,7 @@ class Dense(FileOptions, Layer):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.units = arguments.whole(self, "units", units)
         self.activation = activations.get(activation)
-        arguments.flags(self, use_bias=use_bias)
+        self.use_bias = arguments.flag(self, "use_bias", use_bias)
         arguments.keep(
             self,
             kernel_initializer=kernel_initializer,
@@ -153,7 +153,9 @@ class EinsumDense(FileOptions, Layer):
         unknown = set(result) - set(outer) - set(kernel)
         if unknown or set(self.bias_axes or "") - set(result):
             raise arguments.refuse(
-                self, "equation", self.equation,
+                self,
+                "equation",
+                self.equation,
                 f"such that every letter of the output {result!r} is in the input or the kernel, "
                 f"and every letter of bias_axes={self.bias_axes!r} in the output",
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -58,7 +58,7 @@ class Embedding(FileOptions, Layer):
             embeddings_regularizer=embeddings_regularizer,
             embeddings_constraint=embeddings_constraint,
         )
-        arguments.flags(self, mask_zero=mask_zero)
+        self.mask_zero = arguments.flag(self, "mask_zero", mask_zero)
         self.supports_masking = self.mask_zero
         if weights is not None:
             self.build(None)

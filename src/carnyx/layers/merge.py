@@ -29,7 +29,7 @@ class Merge(Layer):
         super().__init__(**kwargs)
 
     def build(self, input_shape: Any) -> None:
-        if is_shape(input_shape) or not isinstance(input_shape, (list, tuple)):
+        if input_shape != [] and is_shape(input_shape):
             raise ValueError(
                 f"{type(self).__name__} '{self.name}' takes a list of tensors. Received one of "
                 f"shape {input_shape}. Call it on a list: layer([x, y])."
@@ -260,10 +260,10 @@ class Dot(Merge):
                 self, "axes", axes, "a whole number or a pair, not the batch axis 0"
             )
         self.axes = axes if arguments.is_whole(axes) else tuple(axes)
-        arguments.flags(self, normalize=normalize)
+        self.normalize = arguments.flag(self, "normalize", normalize)
 
     def _axes(self, shapes: Any) -> tuple[int, ...]:
-        pair = self.axes if isinstance(self.axes, tuple) else (self.axes, self.axes)
+        pair: Any = self.axes if isinstance(self.axes, tuple) else (self.axes, self.axes)
         for axis, shape in zip(pair, shapes, strict=True):
             if not axis % len(shape) > 0 or not -len(shape) < axis < len(shape):
                 wanted = f"an axis {axis} behind the batch, as axes={self.axes}"

@@ -26,7 +26,8 @@ class Rescaled(Layer):
 
     def _setup(self, epsilon: Any, center: Any, scale: Any, **options: Any) -> None:
         self.epsilon = arguments.number(self, "epsilon", epsilon, 0)
-        arguments.flags(self, center=center, scale=scale)
+        self.center = arguments.flag(self, "center", center)
+        self.scale = arguments.flag(self, "scale", scale)
         arguments.keep(self, **options)
         self.supports_masking = True
 
@@ -55,7 +56,7 @@ def _complete(cls: Any) -> Any:
 
 
 @_complete
-class BatchNormalization(FileOptions, Rescaled):
+class BatchNormalization(Rescaled):
     """gamma (x - mean) / sqrt(variance + epsilon) + beta, statistics of each channel in the batch.
 
     In training the statistics are the batch's, and the moving ones go towards them:
@@ -88,7 +89,8 @@ class BatchNormalization(FileOptions, Rescaled):
     0.02
     """
 
-    absent = {"renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99}
+    moving_mean: Any
+    moving_variance: Any
 
     def __init__(
         self,
@@ -135,7 +137,7 @@ class BatchNormalization(FileOptions, Rescaled):
         )
         self.renorm, self.renorm_clipping = False, renorm_clipping
         self.renorm_momentum = renorm_momentum
-        arguments.flags(self, synchronized=synchronized)
+        self.synchronized = arguments.flag(self, "synchronized", synchronized)
 
     def build(self, input_shape: Any) -> None:
         (axis,) = arguments.axes_of(self, self.axis, len(input_shape))

@@ -30,9 +30,7 @@ class Pooling(Layer):
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def call(self, inputs: Any) -> Any:
-        return type(self).pool(
-            inputs, self.pool_size, self.strides, self.padding, self.data_format
-        )
+        return type(self).pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
 
 
 class MaxPooling(Pooling):
@@ -185,7 +183,7 @@ class GlobalPooling(Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.data_format = arguments.data_format(self, data_format)
-        arguments.flags(self, keepdims=keepdims)
+        self.keepdims = arguments.flag(self, "keepdims", keepdims)
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def places(self) -> tuple[int, ...]:
@@ -244,6 +242,8 @@ class GlobalMaxPooling3D(GlobalMaxPooling):
 class GlobalAveragePooling1D(GlobalAveragePooling):
     """Means over a sequence: [B, T, C] -> [B, C]; masked steps (mask [B, T]) do not count.
 
+    A sample without any step that counts gives 0.
+
     >>> import numpy as np
     >>> x = np.array([[[2.0], [4.0], [9.0]]])
     >>> GlobalAveragePooling1D()(x, mask=np.array([[True, True, False]])).tolist()
@@ -264,7 +264,8 @@ class GlobalAveragePooling1D(GlobalAveragePooling):
         channel = 2 if self.data_format == "channels_last" else 1
         kept = jnp.expand_dims(jnp.asarray(mask, inputs.dtype), channel)
         total = jnp.sum(inputs * kept, self.places(), keepdims=self.keepdims)
-        return total / jnp.sum(kept, self.places(), keepdims=self.keepdims)
+        count = jnp.sum(kept, self.places(), keepdims=self.keepdims)
+        return total / jnp.maximum(count, 1)  # a wholly masked sample gives 0, not NaN
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         return None  # the axis that the mask was about is gone

@@ -61,7 +61,9 @@ class Reshape(Layer):
         good = isinstance(shape, (list, tuple)) and all(arguments.is_whole(n) for n in shape)
         if not good or any(n < -1 or n == 0 for n in shape) or list(shape).count(-1) > 1:
             raise arguments.refuse(
-                self, "target_shape", target_shape,
+                self,
+                "target_shape",
+                target_shape,
                 "a tuple of sizes from 1, without the batch, of which one may be -1",
             )
         self.target_shape = tuple(int(n) for n in shape)

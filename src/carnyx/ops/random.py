@@ -122,6 +122,11 @@ def host_truncated_normal(key: Any, shape: Any) -> np.ndarray:
     return np.clip(np.float32(math.sqrt(2)) * _host_erfinv(flat), -end, end).reshape(shape)
 
 
+def placed(array: np.ndarray) -> Any:
+    """A fresh NumPy array as a JAX one. `jnp.asarray` would compile a copy for every new shape."""
+    return jax.device_put(np.ascontiguousarray(array))
+
+
 def on_host(key: Any, shape: Any, dtype: str) -> bool:
     """Whether `host_*` may make these numbers: a known key, float32, not too many."""
     known = not isinstance(key, Tracer)

@@ -253,6 +253,8 @@ class Optimizer(Configurable):
                 self._slots.setdefault(name, []).append(slot)
 
     def _add(self, value: Any, dtype: Any, name: str | None, shape: Any = None) -> Variable:
+        if isinstance(value, np.ndarray):
+            value = jax.device_put(value)  # jnp.asarray would compile a copy for each shape
         with state.name_scope(self.name):
             made = Variable(value, shape=shape, dtype=dtype, trainable=False, name=name)
         self._order.append(made)

@@ -13,8 +13,8 @@ from typing import Any
 
 # Drawing takes about a millisecond: at most so often, it is about 1 % of the time.
 SECONDS_BETWEEN_DRAWS = 0.1
-# Updates so close to the first one belong to it: they are the steps of one compiled call.
-BURST_SECONDS = 1e-3
+# Steps so close to the one before came out of the same compiled call.
+BURST_SECONDS = 1e-4
 NEVER = float("inf")
 
 
@@ -93,7 +93,7 @@ class Progbar:
         self._weights: dict[str, int] = {}
         self._seen = 0
         self._began = time.perf_counter()
-        self._first: tuple[int, float] | None = None  # (steps, time) of the first update
+        self._first: tuple[int, float] | None = None  # (steps, time) of the first call
         self._last = self._began  # the time of the last step
         self._next_draw = self._began + interval if self.verbose == 1 and is_live() else NEVER
         self._live: Any = None
@@ -128,12 +128,16 @@ class Progbar:
         """Counts steps, and draws when it is time."""
         now = time.perf_counter()
         if current > self._seen:
+            first = self._first
+            if first is None:
+                self._first = (current, now)
+            elif first[0] == self._seen and now - self._last < BURST_SECONDS:
+                self._first = (current, first[1])
             self._seen, self._last = current, now
-            if self._first is None or now - self._first[1] < BURST_SECONDS:
-                self._first = (current, self._first[1] if self._first else now)
         if now >= self._next_draw:
             self._next_draw = now + self.interval
             self._draw()
+            self._last = time.perf_counter()
 
     def finish(self) -> None:
         """Prints the line that stays."""
