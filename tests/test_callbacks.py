@@ -549,7 +549,11 @@ def test_live_bar(monkeypatch: Any) -> None:
     terminal = terminal_of(monkeypatch)
     bar = Progbar(4, interval=0.0, prefix="Epoch 1/5")
     bar.update(1, [("loss", 0.5)])
-    assert "1/4" in terminal.getvalue() and "left - loss: 0.5000" in terminal.getvalue()
+    assert "1/4" in terminal.getvalue() and "loss: 0.5000" in terminal.getvalue()
+    assert "left" not in terminal.getvalue()  # the first call compiles
+    bar._last -= 1.0
+    bar.update(2, [("loss", 0.5)])
+    assert "/step" in terminal.getvalue() and "left - loss: 0.5000" in terminal.getvalue()
     print("said by a callback")
     bar.update(4, [("loss", 0.25)])
     last = terminal.getvalue().splitlines()[-1]

@@ -81,6 +81,11 @@ def test_orthogonal_is_orthogonal_also_for_kernels_and_half_types():
         q = np.asarray(initializers.Orthogonal(seed=3)(shape)).reshape(-1, shape[-1])
         small = q.T @ q if q.shape[0] >= q.shape[1] else q @ q.T
         np.testing.assert_allclose(small, np.eye(len(small)), atol=1e-6)
+    numbers = np.random.default_rng(0).normal(size=(90, 90)).astype("float32")
+    numbers[:, 1] = numbers[:, 0] + 1e-4 * numbers[:, 1]  # condition 1e6
+    q, r = np.linalg.qr(numbers.astype("float64"))
+    expected = q * np.sign(np.diagonal(r))
+    np.testing.assert_allclose(initializers._host_orthonormal(numbers), expected, atol=1e-8)
     assert initializers.Orthogonal(seed=3)((4, 4), dtype="bfloat16").dtype == "bfloat16"
     with pytest.raises(ValueError, match="two axes"):
         initializers.Orthogonal()((4,))
@@ -131,6 +136,12 @@ def test_set_random_seed_gives_keras_s_weights():
         names = ("glorot_uniform", "random_uniform")
         drawn.append([np.asarray(module.initializers.get(name)((5, 3))) for name in names])
     np.testing.assert_array_equal(*drawn)
+
+
+def test_scalars_stay_scalars():
+    for name in ("zeros", "ones", "constant", "random_normal", "glorot_uniform"):
+        assert initializers.get(name)(()).shape == ()
+        assert initializers.get(name)((0, 3)).shape == (0, 3)
 
 
 def test_names():

@@ -135,7 +135,7 @@ MISTAKES: list[Mistake] = [
     ("lengths differ", lambda: net().fit(X, LABELS[:39]), ["fit()", "40", "39"]),
     ("empty", lambda: net().fit(X[:0], LABELS[:0]), ["empty", "x"]),
     ("NaN in x", lambda: net().fit(with_nan(X), LABELS), ["x", "NaN", "(7, 2)"]),
-    ("infinity in x", lambda: net().fit(np.where(X == X[0], np.inf, X), LABELS), ["x", "infinity"]),
+    ("infinity in x", lambda: net().fit(np.where(X[0] == X, np.inf, X), LABELS), ["x", "infinity"]),
     ("NaN in y", lambda: net("mse").fit(X, with_nan(ONE_HOT)), ["y", "NaN"]),
     ("texts", lambda: net().fit(np.array(["a"] * 40), LABELS), ["x", "numbers"]),
     ("ragged", lambda: net().fit([[1.0, 2.0], [3.0]], LABELS[:2]), ["x", "lengths", "Pad"]),

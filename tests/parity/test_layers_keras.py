@@ -58,14 +58,13 @@ def run_keras(layer, trained, rest, x, kwargs):
     return layer.stateless_call(trained, rest, x, **kwargs)
 
 
-def everything(layer, run, case):
-    """Outputs, gradients and new values of the float variables that do not train."""
+def gradient_of(layer, run, case, x):
+    """A function of nothing that gives outputs, gradients and the new moving statistics."""
     kwargs = {"mask": mask_of(case)} if case.mask else {}
     if case.training:
         kwargs["training"] = True
-    inputs = data(case)
-    cotangent = np.random.default_rng(2).normal(size=100_000).astype("float32")
     rest = [np.asarray(v.value) for v in layer.non_trainable_variables]
+    cotangent = np.random.default_rng(2).normal(size=100_000).astype("float32")
 
     def scalar(trained, x):
         out, new = run(layer, trained, rest, x, kwargs)
@@ -74,8 +73,7 @@ def everything(layer, run, case):
 
     where = 0 if case.data == "ids" else (0, 1)
     trained = [np.asarray(v.value) for v in layer.trainable_variables]
-    gradient = jax.jit(jax.grad(scalar, where, has_aux=True), compiler_options=QUICK)
-    gradients, (out, moving) = gradient(trained, inputs)
+    gradients, (out, moving) = jax.grad(scalar, where, has_aux=True)(trained, x)
     return out, jax.tree.leaves(gradients), moving
 
 
@@ -88,8 +86,12 @@ def test_outputs_and_gradients(case: Case):
     weights = filled(ours.get_weights())
     ours.set_weights(weights)
     theirs.set_weights(weights)
-    y, gradients, moving = everything(ours, run_ours, case)
-    expected, slopes, keras_moving = everything(theirs, run_keras, case)
+
+    def both(x):  # in one program, as compiling is what takes the time
+        return gradient_of(ours, run_ours, case, x), gradient_of(theirs, run_keras, case, x)
+
+    got, wanted = jax.jit(both, compiler_options=QUICK)(data(case))
+    (y, gradients, moving), (expected, slopes, keras_moving) = got, wanted
     assert y.shape == expected.shape and y.dtype == expected.dtype
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
     for a, b in zip(gradients, slopes, strict=True):

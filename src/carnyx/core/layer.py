@@ -124,6 +124,8 @@ class Layer(Configurable):
     """
 
     supports_masking = False
+    _building = False
+    _build_config: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -377,7 +379,7 @@ class Layer(Configurable):
 
     def get_build_config(self) -> dict[str, Any] | None:
         """What `build` was given."""
-        return getattr(self, "_build_config", None)
+        return self._build_config
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Builds with what `get_build_config` gave."""
@@ -547,8 +549,7 @@ class Layer(Configurable):
             if not hasattr(leaf, "dtype") and not isinstance(leaf, Variable):
                 return leaf
             if not isinstance(leaf, jax.Array):
-                kind = getattr(leaf.dtype, "kind", None)
-                if kind in "OUS":
+                if getattr(leaf.dtype, "kind", "") in ("O", "U", "S"):
                     return leaf
                 leaf = jnp.asarray(leaf)
             if cast is not None and jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.dtype != cast:
@@ -641,7 +642,7 @@ def _complete_build(build: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(build)
     def complete(self: Layer, *args: Any, **kwargs: Any) -> Any:
         self._check_initialised()
-        if vars(self).get("_building"):
+        if self._building:
             return build(self, *args, **kwargs)
         self._building = True
         names = context.names

@@ -62,7 +62,8 @@ def interpret(jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[
 
     def read(atom: Any) -> np.ndarray:
         if isinstance(atom, Literal):
-            return np.asarray(atom.val, atom.aval.dtype)
+            aval: Any = atom.aval
+            return np.asarray(atom.val, aval.dtype)
         return values[atom]
 
     for variable, value in zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *inputs], strict=True):

@@ -36,6 +36,9 @@ class RecurrentCell(Layer):
     """
 
     gates = 1
+    dropout: float
+    recurrent_dropout: float
+    bias_initializer: Any
 
     def _setup(self, options: dict[str, Any]) -> None:
         """Keeps the options that the three cells share, as objects and checked."""
@@ -280,11 +283,11 @@ class GRUCell(RecurrentCell):
             self.activation,
             self.recurrent_kernel.value,
         )
-        bias = 0.0 if self.bias is None else self.bias.value
-        input_bias = bias[0] if self.reset_after and self.use_bias else bias
+        bias: Any = jnp.zeros(self._bias_shape(), h.dtype) if self.bias is None else self.bias.value
+        input_bias = bias[0] if self.reset_after else bias
         x = inputs @ self.kernel.value + input_bias
         if self.reset_after:
-            inner = h @ recurrent_kernel + (bias[1] if self.use_bias else 0.0)
+            inner = h @ recurrent_kernel + bias[1]
             z, r = s(x[:, :u] + inner[:, :u]), s(x[:, u : 2 * u] + inner[:, u : 2 * u])
             g = a(x[:, 2 * u :] + r * inner[:, 2 * u :])
         else:

@@ -297,9 +297,11 @@ class LSTM(RNN):
             return super().run(sequences, states, mask, training)
         sequences = _dropped(cell, sequences, states, training)
         bias = _bias_of(cell, sequences.dtype)
+        h, c = states
         outputs, h, c = recurrent.lstm(
             sequences,
-            *states,
+            h,
+            c,
             cell.kernel.value,
             cell.recurrent_kernel.value,
             bias,
@@ -360,6 +362,23 @@ class GRU(RNN):
         )
         self.use_cudnn = use_cudnn
 
+    def run(self, sequences: Any, states: Any, mask: Any, training: bool) -> tuple[Any, Any]:
+        cell = self.cell
+        if not _is_standard(cell) or self.unroll or (training and cell.recurrent_dropout):
+            return super().run(sequences, states, mask, training)
+        sequences = _dropped(cell, sequences, states, training)
+        outputs, h = recurrent.gru(
+            sequences,
+            states[0],
+            cell.kernel.value,
+            cell.recurrent_kernel.value,
+            _bias_of(cell, sequences.dtype),
+            reset_after=cell.reset_after,
+            mask=mask,
+            go_backwards=self.go_backwards,
+        )
+        return outputs, [h]
+
 
 def _is_standard(cell: Any) -> bool:
     return cell.activation is activations.tanh and cell.recurrent_activation is activations.sigmoid
@@ -408,7 +427,7 @@ class Bidirectional(Layer):
         backward_layer: Any = None,
         **kwargs: Any,
     ) -> None:
-        if not isinstance(layer, Layer):
+        if not hasattr(layer, "go_backwards"):
             raise ValueError(f"Bidirectional wraps a recurrent layer. Received: layer={layer!r}")
         if merge_mode not in MERGES:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Operations of mathematics beyond NumPy's: segments, largest elements, norms, special functions."""
+"""Operations beyond NumPy: segments, largest elements, norms, special functions."""
 
 from __future__ import annotations
 

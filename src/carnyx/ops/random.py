@@ -124,7 +124,7 @@ def host_truncated_normal(key: Any, shape: Any) -> np.ndarray:
 
 def placed(array: np.ndarray) -> Any:
     """A fresh NumPy array as a JAX one. `jnp.asarray` would compile a copy for every new shape."""
-    return jax.device_put(np.ascontiguousarray(array))
+    return jax.device_put(np.asarray(array, order="C"))
 
 
 def on_host(key: Any, shape: Any, dtype: str) -> bool:

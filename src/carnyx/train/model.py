@@ -26,6 +26,7 @@ class Trainer(Network):
     """What `compile` adds to a network: an objective, an optimizer and the ways to run them."""
 
     optimizer: Any = None
+    history: Any = None
     stop_training = False
     _objective: Objective | None = None
     _executor: Executor | None = None
@@ -136,7 +137,7 @@ class Trainer(Network):
             self.optimizer.apply(gradients, trainable)
         else:
             warnings.warn(f"Model '{self.name}' has no trainable weights.", stacklevel=2)
-        self._objective.track(loss, y_pred)
+        self._compiled.track(loss, y_pred)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def test_step(self, data: Any) -> dict[str, Any]:
@@ -144,7 +145,7 @@ class Trainer(Network):
         x, y, sample_weight = data
         y_pred = self(x, training=False)
         loss = self.compute_loss(x, y, y_pred, sample_weight, training=False)
-        self._objective.track(loss, y_pred)
+        self._compiled.track(loss, y_pred)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def predict_step(self, data: Any) -> Any:
@@ -161,7 +162,7 @@ class Trainer(Network):
         training: bool = True,
     ) -> Any:
         """The scalar that training minimises: the compiled losses and the layers' own."""
-        total = self._objective.loss(y, y_pred, sample_weight)
+        total = self._compiled.loss(y, y_pred, sample_weight)
         added = [jax.numpy.sum(value) for value in self.losses]
         if total is None and not added:
             raise ValueError(
@@ -174,7 +175,7 @@ class Trainer(Network):
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
         """Updates the compiled metrics with a batch; returns all results."""
-        self._objective.update(y, y_pred, sample_weight)
+        self._compiled.update(y, y_pred, sample_weight)
         return self.get_metrics_result()
 
     # ---- loops
@@ -423,7 +424,7 @@ class Trainer(Network):
         """Builds the model, the optimizer and the metrics for this data, and checks the targets."""
         x, y, _ = source.peek()
         y_pred = self._output_spec(x)
-        objective = self._objective
+        objective = self._compiled
         names = self._output_names(y_pred)
         if not objective.built:
             objective.build(names, _specs(y), y_pred)
@@ -495,6 +496,12 @@ class Trainer(Network):
         values = [logs[name] for name in names] + [v for k, v in logs.items() if k not in names]
         return values[0] if len(values) == 1 else values
 
+    @property
+    def _compiled(self) -> Objective:
+        self._check_compiled("the step")
+        assert self._objective is not None
+        return self._objective
+
     def _check_compiled(self, where: str) -> None:
         if self._objective is None:
             raise ValueError(
@@ -556,7 +563,7 @@ class Model(Trainer):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls is Model and (len(args) >= 2 or "inputs" in kwargs or "outputs" in kwargs):
-            return super().__new__(Functional, *args, **kwargs)
+            return Functional.__new__(Functional, *args, **kwargs)
         return super().__new__(cls, *args, **kwargs)
 
 

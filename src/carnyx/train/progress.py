@@ -166,9 +166,11 @@ class Progbar:
     def _info(self, final: bool) -> str:
         per_step = self.seconds_per_step()
         parts = [duration(time.perf_counter() - self._began)]
-        if self._seen:
+        # After the first call alone, which compiles, a forecast would be far too long.
+        known = final or (self._first is not None and self._seen > self._first[0])
+        if self._seen and known:
             parts.append(f"{duration(per_step)}/{self.unit_name}")
-        if not final and self._seen and self.target and self._seen < self.target:
+        if not final and known and self.target and self._seen < self.target:
             parts.append(f"{duration(per_step * (self.target - self._seen))} left")
         return " - ".join([*parts, *filter(None, [values_text(self.values)])])
 
