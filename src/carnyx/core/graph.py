@@ -298,6 +298,13 @@ class FunctionalGraph(Network):
         nodes = [*(n for x in self.layers if isinstance(x, InputLayer) for n in x._nodes)]
         nodes += self._graph_nodes
         places = _places(nodes)
+        for node in self._graph_nodes:
+            if not isinstance(node.operation, Layer):
+                raise ValueError(
+                    f"Model '{self.name}' cannot be written as a config yet: it holds the "
+                    f"operation '{node.operation.name}', which is no layer. Put it into the "
+                    "call() of a Layer."
+                )
         return {
             "name": self.name,
             "trainable": self.trainable,

@@ -99,7 +99,7 @@ class Variable:
         """Replaces the value; the shape must be the same, the type is cast. Returns the value."""
         value = value.value if isinstance(value, Variable) else value
         if not isinstance(value, jax.Array):
-            value = jnp.asarray(value, dtype=self._dtype)
+            value = _to_device(value, self._dtype)
         if tuple(value.shape) != self.shape:
             raise ValueError(
                 f"Variable '{self.path}' has shape {self.shape} and was assigned a value of shape "
@@ -179,7 +179,14 @@ def _initial_value(initializer: Any, shape: Any, dtype: Any, path: str) -> Any:
         dtype = own if own is not None else np.asarray(initializer).dtype
         if own is None and dtype == np.float64:
             dtype = dtypes.floatx()
-    return jnp.array(initializer, dtype=dtypes.standardize_dtype(dtype))
+    return _to_device(initializer, dtypes.standardize_dtype(dtype))
+
+
+def _to_device(value: Any, dtype: str) -> jax.Array:
+    """A new array of its own memory; `jnp.array` would compile a copy for every new shape."""
+    if isinstance(value, jax.Array):
+        return value.astype(dtype)
+    return jax.device_put(np.array(value, dtype=jax.dtypes.canonicalize_dtype(dtype)))
 
 
 def _forward(name: str) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
 """The loop: batches through compiled steps, many steps in one call.
 
-One call runs as many steps as take about 75 ms (measured, not assumed), so that the cost of a call
+One call runs as many steps as take about 0.3 s (measured, not assumed), so that the cost of a call
 is not noticed and the progress bar still moves; every step's own logs come back with it. When a
 callback must see the weights between two steps, a call is one step.
 """
@@ -20,7 +20,7 @@ from carnyx.program.loop import repeat
 from carnyx.train.step import Signature, Step, canonical_dtype, trace_step
 
 CAPACITY = 1024  # the most steps in one call
-SECONDS_PER_CALL = 0.075
+SECONDS_PER_CALL = 0.3
 
 
 class Executor:
@@ -123,11 +123,15 @@ class Executor:
             self.calls[key, "warm"] = self.calls[key]
 
     def place(self, array: Any) -> Any:
-        """The array on the device; resident arrays are put there once."""
+        """The array on the device; resident ones are there already."""
         known = self._placed.get(id(array))
-        if known is None or known[0] is not array:
-            known = self._placed[id(array)] = (array, self.engine.put(_canonical(array)))
-        return known[1]
+        return self.engine.put(_canonical(array)) if known is None else known[1]
+
+    def keep_data(self, arrays: Any) -> None:
+        """Puts arrays that many steps use on the device, until `forget_data`."""
+        for array in jax.tree.leaves(arrays):
+            if id(array) not in self._placed:  # the array is held, so its id stays its own
+                self._placed[id(array)] = (array, self.place(array))
 
     def forget_data(self) -> None:
         """Lets go of the data of a finished `fit`."""

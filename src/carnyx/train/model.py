@@ -6,8 +6,9 @@ Here the two halves meet: the networks of `core/graph.py` and the steps and loop
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from carnyx.core import dtypes, state, symbol
 from carnyx.core.config import public
 from carnyx.core.graph import FunctionalGraph, Network, SequentialGraph
 from carnyx.data.adapters import adapt, split
+from carnyx.data.batches import OutOfData
 from carnyx.train.callbacks import CallbackList, History
 from carnyx.train.loop import Executor
 from carnyx.train.objective import Objective
@@ -117,7 +119,7 @@ class Trainer(Network):
         for metric in self.metrics:
             value = metric.result()
             results.update(value if isinstance(value, dict) else {metric.name: value})
-        return results
+        return dict(sorted(results.items()))
 
     # ---- one step: what a user may override
 
@@ -238,22 +240,45 @@ class Trainer(Network):
         )
         callbacks = self._callbacks(callbacks, verbose, source, epochs=epochs, history=True)
         self.stop_training = False
+        with self._running(callbacks):
+            self._train(
+                source, validation, callbacks, range(initial_epoch, epochs), validation_freq
+            )
+        return self.history
+
+    def _train(
+        self, source: Any, validation: Any, callbacks: CallbackList, epochs: range, due: Any
+    ) -> None:
+        """The epochs of `fit`: train, validate, tell the callbacks."""
         callbacks.on_train_begin()
         logs: dict[str, Any] = {}
-        for epoch in range(initial_epoch, epochs):
+        for epoch in epochs:
             callbacks.on_epoch_begin(epoch)
-            logs = self._epoch("train", source, callbacks, epoch)
-            if validation is not None and _due(epoch, validation_freq):
+            try:
+                logs = self._epoch("train", source, callbacks, epoch)
+            except OutOfData as error:
+                if epoch == epochs.start:
+                    raise
+                warnings.warn(f"{error} Training ends after {epoch} epochs.", stacklevel=3)
+                break
+            if validation is not None and _due(epoch, due):
                 found = self._epoch("test", validation, callbacks, epoch)
                 logs |= {f"val_{name}": value for name, value in found.items()}
             callbacks.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
-        if hasattr(self.optimizer, "finalize_variable_values"):
+        if self.optimizer is not None:
             self.optimizer.finalize_variable_values(self.trainable_variables)
         callbacks.on_train_end(logs)
-        self.executor.forget_data()
-        return self.history
+
+    @contextlib.contextmanager
+    def _running(self, callbacks: CallbackList) -> Iterator[None]:
+        """Whatever ends a loop, the live bar is taken away and the data let go of."""
+        try:
+            yield
+        finally:
+            callbacks.close()
+            self.executor.forget_data()
 
     def evaluate(
         self,
@@ -279,8 +304,8 @@ class Trainer(Network):
         )
         self._prepare(source, "evaluate")
         callbacks = self._callbacks(callbacks, verbose, source)
-        logs = self._epoch("test", source, callbacks, 0)
-        self.executor.forget_data()
+        with self._running(callbacks):
+            logs = self._epoch("test", source, callbacks, 0)
         return logs if return_dict else self._listed(logs)
 
     def predict(
@@ -299,13 +324,14 @@ class Trainer(Network):
         if not self.built:
             self.build_from(source.peek()[0])
         callbacks = self._callbacks(callbacks, verbose, source)
-        callbacks.on_predict_begin()
         parts = []
-        for index, batch in enumerate(_batches(source)):
-            callbacks.on_predict_batch_begin(index)
-            parts.append(self._predict_batch(batch))
-            callbacks.on_predict_batch_end(index, {"outputs": parts[-1]})
-        callbacks.on_predict_end()
+        with self._running(callbacks):
+            callbacks.on_predict_begin()
+            for index, batch in enumerate(_batches(source)):
+                callbacks.on_predict_batch_begin(index)
+                parts.append(self._predict_batch(batch))
+                callbacks.on_predict_batch_end(index, {"outputs": parts[-1]})
+            callbacks.on_predict_end()
         return jax.tree.map(lambda *p: np.concatenate(p), *parts)
 
     def _predict_batch(self, x: Any) -> Any:
@@ -389,6 +415,7 @@ class Trainer(Network):
             return not self.stop_training
 
         one_by_one = callbacks.needs_each_step
+        self.executor.keep_data(source.arrays)
         for segment in source.segments(epoch):
             if not self._run_segment(mode, segment, lambda: begin(index), on_logs, one_by_one):
                 break
@@ -465,14 +492,15 @@ class Trainer(Network):
         if data is None:
             return None
         if not isinstance(data, (tuple, list)):
-            source = adapt(data, batch_size=None, steps_per_epoch=steps, where="fit")
+            source = adapt(data, steps_per_epoch=steps, where="fit", validation=True)
         elif len(data) not in (2, 3):
             raise ValueError(
                 "fit(): validation_data is (x, y) or (x, y, sample_weight). "
                 f"Received {len(data)} parts."
             )
         else:
-            source = adapt(*data, batch_size=batch_size, steps_per_epoch=steps, where="fit")
+            settings: Any = {"batch_size": batch_size, "steps_per_epoch": steps, "where": "fit"}
+            source = adapt(*data, **settings, validation=True)
         self._prepare(source, "fit")
         return source
 
