@@ -7,6 +7,7 @@ seeds) and a batch in, the new state and the logs out. How often it runs is `loo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from carnyx.core import state
 from carnyx.program.trace import Program, Slot, trace
 
 
+@functools.cache
 def canonical_dtype(dtype: Any) -> np.dtype:
     """The type that a Program has for data of this one: 64-bit numbers become 32-bit."""
     return np.dtype(jax.dtypes.canonicalize_dtype(dtype))
