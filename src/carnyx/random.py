@@ -53,6 +53,7 @@ class SeedGenerator(Configurable):
                 autocast=False,
                 name="seed_generator_state",
             )
+        self.state.kind = "seed"
 
     def next(self, ordered: bool = True) -> Any:
         """The key now, uint32 [2]; the state moves on.

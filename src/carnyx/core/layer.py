@@ -268,9 +268,8 @@ class Layer(Configurable):
 
     @property
     def weights(self) -> list[Variable]:
-        """The variables that are saved: all but random seeds."""
-        seeds = {id(g.state) for x in self._flatten_layers() for g in x._owned(_is_seed_generator)}
-        return [v for v in self.variables if id(v) not in seeds]
+        """The variables that are saved: all but random seeds and recurrent states."""
+        return [v for v in self.variables if v.kind == "weight"]
 
     @property
     def trainable_variables(self) -> list[Variable]:
@@ -346,7 +345,7 @@ class Layer(Configurable):
             variable.assign(np.asarray(store[str(index)]))
 
     def _own_weights(self) -> list[Variable]:
-        own = {id(v): v for v in self._owned(Variable)}
+        own = {id(v): v for v in self._owned(Variable) if v.kind == "weight"}
         return sorted(own.values(), key=lambda v: not v._created_trainable)
 
     # ---- types and config

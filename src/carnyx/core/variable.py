@@ -60,6 +60,8 @@ class Variable:
         self.regularizer: Callable[..., Any] | None = None
         self.constraint: Callable[..., Any] | None = None
         self.overwrite_with_gradient = False
+        # "weight" is saved; a "seed" or a recurrent "state" lives as long as the process
+        self.kind = "weight"
         # A layer may be built inside a trace: its weights are real arrays even then.
         with jax.ensure_compile_time_eval():
             self._value = _initial_value(initializer, shape, dtype, self.path)

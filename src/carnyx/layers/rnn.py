@@ -93,6 +93,8 @@ class RNN(Layer):
             self.states = [
                 Variable(leaf, trainable=False, name=f"state_{i}") for i, leaf in enumerate(leaves)
             ]
+            for state in self.states:
+                state.kind = "state"
 
     def call(
         self,

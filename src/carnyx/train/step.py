@@ -52,19 +52,12 @@ class Step:
     output_tree: Any = None
 
 
-def role_of(variable: Any, model: Any, seeds: set[int]) -> str:
-    """The role of a variable's slot."""
-    if id(variable) in seeds:
-        return "seed"
-    return "trainable" if variable.trainable else "state"
-
-
 def state_of(model: Any, mode: str) -> list[tuple[Any, str]]:
     """(variable, role) of everything that a step of this mode may read or change."""
-    weights = {id(v) for v in model.weights}
     found: dict[int, tuple[Any, str]] = {}
     for v in model.variables:
-        found[id(v)] = (v, role_of(v, model, set() if id(v) in weights else {id(v)}))
+        role = "trainable" if v.trainable else "seed" if v.kind == "seed" else "state"
+        found[id(v)] = (v, role)
     if mode == "train" and model.optimizer is not None:
         for v in model.optimizer.variables:
             found.setdefault(id(v), (v, "optimizer"))
