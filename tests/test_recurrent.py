@@ -194,6 +194,16 @@ def test_stateful_goes_on_where_it_stopped() -> None:
     np.testing.assert_allclose(parts(X), whole(X), rtol=1e-5, atol=1e-6)
 
 
+def test_predict_keeps_states() -> None:
+    model = carnyx.Sequential([carnyx.Input(batch_shape=(B, 3, D)), layers.LSTM(U, stateful=True)])
+    whole = layers.LSTM(U)
+    whole(X)
+    whole.set_weights(model.get_weights())
+    model.predict(X[:, :3], batch_size=B, verbose=0)
+    second = model.predict(X[:, 3:], batch_size=B, verbose=0)
+    np.testing.assert_allclose(second, whole(X), rtol=1e-5, atol=1e-6)
+
+
 def test_stateful_needs_a_known_batch_and_trains() -> None:
     with pytest.raises(ValueError, match="batch size must be known"):
         carnyx.Sequential([carnyx.Input((T, D)), layers.GRU(U, stateful=True)])

@@ -95,7 +95,10 @@ class Executor:
             known = self.calls[key] = (self.engine.compile(step.program), step)
         call, step = known
         outputs = call([*self._state(step), *map(_canonical, leaves)])
-        return jax.tree.unflatten(step.output_tree, [self.engine.get(out) for out in outputs])
+        for variable, value in zip(step.changed, outputs, strict=False):
+            variable._value = value
+        found = [self.engine.get(out) for out in outputs[len(step.changed) :]]
+        return jax.tree.unflatten(step.output_tree, found)
 
     def _state(self, step: Step) -> list[Any]:
         return [self.engine.put(v._value) for v in step.variables]

@@ -49,6 +49,7 @@ class Step:
     program: Program
     variables: list[Any]
     logs: list[str] = field(default_factory=list)
+    changed: list[Any] = field(default_factory=list)  # what a step of predict gives back changed
     output_tree: Any = None
 
 
@@ -84,17 +85,22 @@ def trace_step(model: Any, signature: Signature) -> Step:
         data = jax.tree.unflatten(signature.tree, values[len(variables) :])
         with state.name_scope_root():
             out, new = state.pure(method, variables)(values[: len(variables)], data)
-        if signature.mode == "predict":
+        if signature.mode == "predict":  # little changes: seeds of noise, recurrent states
+            pairs = zip(variables, values, new, strict=False)
+            kept = [(v, after) for v, before, after in pairs if after is not before]
+            step.changed = [v for v, _ in kept]
             leaves, step.output_tree = jax.tree.flatten(out)
-            return leaves
+            return [*(value for _, value in kept), *leaves]
         step.logs = list(out)
         return [*new, *out.values()]
 
     def out_slots(avals: Sequence[Any]) -> list[Slot]:
         if signature.mode == "predict":
-            return [
+            changed = {id(v) for v in step.changed}
+            head = [slots[i] for i, v in enumerate(variables) if id(v) in changed]
+            return head + [
                 Slot(f"output{i}", tuple(a.shape), str(a.dtype), "output")
-                for i, a in enumerate(avals)
+                for i, a in enumerate(avals[len(head) :])
             ]
         head = slots[: len(variables)]
         tail = avals[len(variables) :]
