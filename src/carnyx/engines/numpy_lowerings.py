@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from carnyx.engines.base import Limitation
-
 
 def pad(avals: Any, params: Any, x: np.ndarray, value: np.ndarray) -> np.ndarray:
     """`value` before, after and between the elements; negative amounts cut."""
@@ -303,11 +301,6 @@ def _qr(avals: Any, params: Any, x: np.ndarray) -> list[np.ndarray]:
     mode = "complete" if params["full_matrices"] else "reduced"
     return list(_stacked(lambda a: tuple(np.linalg.qr(a, mode)), x))
 
-
-LIMITATIONS = (
-    Limitation("numpy", "geqrf", "packed QR factors", "Use qr, whose factors are unpacked."),
-    Limitation("numpy", "householder_product", "packed reflectors", "Use qr instead."),
-)
 
 LOWERINGS: dict[str, Callable[..., Any]] = {
     "gather": _gather,
