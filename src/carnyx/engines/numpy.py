@@ -15,7 +15,7 @@ from jax.extend.core import Literal
 from scipy import special
 
 from carnyx.engines import numpy_lowerings as more
-from carnyx.engines.base import Compiled, Engine
+from carnyx.engines.base import Compiled, Engine, UnsupportedError
 from carnyx.program.trace import Program
 
 HALVES = ("bfloat16", "float16")
@@ -36,10 +36,10 @@ class NumpyEngine(Engine):
     def compile(self, program: Program, donate: Sequence[str] = ()) -> Compiled:
         closed, names = program.jaxpr, {eq.primitive.name for eq, _ in program.equations()}
         for name in names - set(LOWERINGS):
-            found = [item for item in self.limitations if item.primitive == name]
-            raise NotImplementedError(
-                str(found[0]) if found else f"The numpy engine has no lowering for {name!r}."
-            )
+            for limitation in self.limitations:
+                if limitation.primitive == name:
+                    raise UnsupportedError(limitation)
+            raise NotImplementedError(f"The numpy engine has no lowering for {name!r}.")
 
         def run(values: Sequence[Any]) -> list[Any]:
             with np.errstate(all="ignore"):  # infinities and NaN are results, as IEEE 754 says

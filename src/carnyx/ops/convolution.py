@@ -94,7 +94,7 @@ def conv(
             f"the input of size {x.shape[1:-1]} (padding included). Use a smaller kernel_size or "
             "padding='same'."
         )
-    y = _conv(x, kernel, strides, dilation, groups)
+    y: Any = _conv(x, kernel, strides, dilation, groups)
     return jnp.moveaxis(y, -1, 1) if data_format == "channels_first" else y
 
 
