@@ -119,8 +119,24 @@ def _places(x: Any, window: Any) -> list[Any]:
     ]
 
 
+# XLA's CPU compiler keeps a concatenation of more than eight arrays as a step of its own. Anything
+# smaller dissolves into what reads it: the backward pass then finds every window's maximum again,
+# and a reshape that follows costs the loop its vector instructions (0.57 ms instead of 0.17 for
+# 32 x 26 x 26 x 32; a whole training step on such images takes 0.85 of the time).
+PARTS = 9
+
+
 def _max_forward(x: Any, window: Any) -> tuple[Any, Any]:
-    """The maxima, and the place of the first one in each window."""
+    """The maxima, and the place of the first one in each window; in parts along the batch."""
+    rows = x.shape[0]
+    parts = PARTS if rows >= PARTS else 1
+    cuts = [rows * k // parts for k in range(parts + 1)]
+    found = [_first_maxima(x[a:b], window) for a, b in itertools.pairwise(cuts)]
+    best, index = zip(*found, strict=True)
+    return jnp.concatenate(best), jnp.concatenate(index)
+
+
+def _first_maxima(x: Any, window: Any) -> tuple[Any, Any]:
     places = _places(x, window)
     best = functools.reduce(jnp.maximum, places)
     index = jnp.full(best.shape, len(places) - 1, jnp.uint8 if len(places) < 256 else jnp.int32)

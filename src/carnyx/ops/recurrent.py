@@ -1,8 +1,9 @@
 """Recurrent sequences: LSTM and GRU over time as composites, and the plain scan of any cell.
 
-The fast LSTM does what a scan over a cell cannot: the inputs of all steps are projected in one
+The fast forms do what a scan over a cell cannot: the inputs of all steps are projected in one
 product, the backward scan keeps only what depends on the step after, and all weight gradients are
-one large product at the end. `layers/rnn.py` chooses between these and the plain scan.
+large products at the end. `layers/rnn.py` chooses between these and the plain scan; a cell's own
+arithmetic, step by step, is in `layers/cells.py`.
 """
 
 from __future__ import annotations
@@ -74,28 +75,54 @@ def _quarter(x: Any, index: int) -> Any:
     return x[..., index * units : (index + 1) * units]
 
 
-def _lstm_scan(projected: Any, h: Any, c: Any, recurrent_kernel: Any, mask: Any) -> Any:
-    """projected [T, B, 4U] -> hidden, cell [T, B, U] and gates [T, B, 4U] of every step."""
+def _lstm_step(z: Any, h: Any, c: Any, scale: Any, m: Any) -> tuple[Any, ...]:
+    """From the sums z [B, 4U] of a step: its gates, tanh of its cell, and the new h and c."""
+    # The barriers keep XLA from computing the tanh again in each fusion that reads a gate.
+    gates = lax.optimization_barrier(scale * jnp.tanh(scale * z) + (1 - scale))
+    i, f, g, o = (_quarter(gates, k) for k in range(4))
+    new_c = lax.optimization_barrier(f * c + i * g)
+    squashed = lax.optimization_barrier(jnp.tanh(new_c))
+    new_h = lax.optimization_barrier(o * squashed)
+    return gates, squashed, _keep(m, new_h, h), _keep(m, new_c, c)
+
+
+def _keep(m: Any, new: Any, old: Any) -> Any:
+    return new if m is None else jnp.where(m[:, None], new, old)
+
+
+def _lstm_plain(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, mask: Any) -> Any:
+    """x [T, B, D] -> h of every step [T, B, U] and the last c [B, U]."""
     scale = _gate_scale(h.shape[-1], h.dtype)
 
     def body(carry: Any, item: Any) -> Any:
         h, c = carry
         z, m = item
-        # The barriers keep XLA from computing the tanh again in each fusion that reads a gate.
-        gates = scale * jnp.tanh(scale * (z + h @ recurrent_kernel)) + (1 - scale)
-        gates = lax.optimization_barrier(gates)
-        i, f, g, o = (_quarter(gates, k) for k in range(4))
-        new_c = lax.optimization_barrier(f * c + i * g)
-        new_h = lax.optimization_barrier(o * jnp.tanh(new_c))
-        if m is not None:
-            new_h, new_c = jnp.where(m[:, None], new_h, h), jnp.where(m[:, None], new_c, c)
-        return (new_h, new_c), (new_h, new_c, gates)
+        _, _, h, c = _lstm_step(z + h @ u, h, c, scale, m)
+        return (h, c), h
 
-    return lax.scan(body, (h, c), (projected, mask))[1]
+    (_, c), hidden = lax.scan(body, (h, c), (x @ w + b, mask))
+    return hidden, c
 
 
 def _lstm_forward(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, mask: Any) -> Any:
-    return _lstm_scan(x @ w + b, h, c, u, mask)
+    """As `_lstm_plain`, with c and tanh(c) [T, B, U] and the gates [T, B, 4U] of every step.
+
+    The gates overwrite the projected inputs, which saves the largest buffer, its zeros and the
+    pages that it would touch first; the bias is added in the loop, where the sums are at hand.
+    """
+    scale = _gate_scale(h.shape[-1], h.dtype)
+
+    def body(carry: Any, item: Any) -> Any:
+        h, c, rows = carry
+        t, m = item
+        z = lax.dynamic_index_in_dim(rows, t, 0, keepdims=False) + h @ u + b
+        gates, squashed, h, c = _lstm_step(z, h, c, scale, m)
+        rows = lax.dynamic_update_index_in_dim(rows, gates, t, 0)
+        return (h, c, rows), (h, c, squashed)
+
+    steps = jnp.arange(x.shape[0])
+    (_, _, gates), (hidden, cell, squashed) = lax.scan(body, (h, c, x @ w), (steps, mask))
+    return hidden, cell, squashed, gates
 
 
 def _before(first: Any, rows: Any) -> Any:
@@ -103,60 +130,55 @@ def _before(first: Any, rows: Any) -> Any:
     return jnp.concatenate([first[None], rows[:-1]], axis=0)
 
 
-def _lstm_backward(saved: Any, d_hidden: Any, d_cell: Any) -> Any:
-    """Gradients of `_lstm_forward` from those of hidden and cell [T, B, U] of every step.
+def _products(x: Any, before: Any, dz: Any, w: Any) -> tuple[Any, Any, Any]:
+    """Gradients of x, W and U from those of the sums of all steps, as three large products."""
+    flat = dz.reshape(-1, dz.shape[-1])
+    dx = (flat @ w.T).reshape(x.shape)
+    return dx, x.reshape(-1, x.shape[-1]).T @ flat, before.reshape(-1, before.shape[-1]).T @ flat
+
+
+def _lstm_backward(saved: Any, d_hidden: Any, d_last: Any) -> Any:
+    """Gradients of `_lstm_plain` from those of h of every step [T, B, U] and of the last c.
 
     With the gates known, everything that does not depend on later steps is one large elementwise
     pass (`factors`); the scan does the rest: a product and a few multiplications a step.
     """
-    x, h0, c0, w, u, mask, hidden, cell, gates = saved
+    x, h0, c0, w, u, mask, hidden, cell, squashed, gates = saved
     i, f, g, o = (_quarter(gates, k) for k in range(4))
-    # The cell that a step computed; where the mask is False `cell` is the one before it.
     before = _before(c0, cell)
-    squashed = jnp.tanh(cell if mask is None else f * before + i * g)
     through = o * (1 - squashed * squashed)
     factors = [g * i * (1 - i), before * f * (1 - f), i * (1 - g * g), squashed * o * (1 - o)]
-    width = u.shape[0]
     transposed = u.T
 
     def body(carry: Any, item: Any) -> Any:
         dh, dc = carry
-        dh_step, dc_step, through, factor, f, m = item
-        dh, dc = dh + dh_step, dc + dc_step
-        live_h = dh if m is None else jnp.where(m[:, None], dh, 0)
-        live_c = dc if m is None else jnp.where(m[:, None], dc, 0)
+        dh_step, through, factor, f, m = item
+        dh = dh + dh_step
+        live_h, live_c = _keep(m, dh, jnp.zeros_like(dh)), _keep(m, dc, jnp.zeros_like(dc))
         inner = live_c + live_h * through
-        parts = [inner * factor[:, k * width : (k + 1) * width] for k in range(3)]
-        dz = jnp.concatenate([*parts, live_h * factor[:, 3 * width :]], axis=-1)
-        dh_before, dc_before = dz @ transposed, inner * f
-        if m is not None:
-            dh_before = jnp.where(m[:, None], dh_before, dh)
-            dc_before = jnp.where(m[:, None], dc_before, dc)
-        return (dh_before, dc_before), dz
+        parts = [inner * _quarter(factor, k) for k in range(3)]
+        dz = jnp.concatenate([*parts, live_h * _quarter(factor, 3)], axis=-1)
+        return (_keep(m, dz @ transposed, dh), _keep(m, inner * f, dc)), dz
 
-    start = (jnp.zeros_like(h0), jnp.zeros_like(c0))
-    items = (d_hidden, d_cell, through, jnp.concatenate(factors, axis=-1), f, mask)
-    (dh0, dc0), dz = lax.scan(body, start, items, reverse=True)
-    flat = dz.reshape(-1, 4 * width)
-    dw = x.reshape(-1, x.shape[-1]).T @ flat
-    du = _before(h0, hidden).reshape(-1, width).T @ flat
-    dx = (flat @ w.T).reshape(x.shape)
-    return dx, dh0, dc0, dw, du, jnp.sum(flat, axis=0)
+    items = (d_hidden, through, jnp.concatenate(factors, axis=-1), f, mask)
+    (dh0, dc0), dz = lax.scan(body, (jnp.zeros_like(h0), d_last), items, reverse=True)
+    dx, dw, du = _products(x, _before(h0, hidden), dz, w)
+    return dx, dh0, dc0, dw, du, jnp.sum(dz, axis=(0, 1))
 
 
-_forward_call = composite("lstm")(_lstm_forward)
+_plain_call = composite("lstm")(_lstm_plain)
+_forward_call = composite("lstm_train")(_lstm_forward)
 _backward_call = composite("lstm_grad")(_lstm_backward)
 
 
 @jax.custom_vjp
 def _lstm(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, mask: Any) -> Any:
-    hidden, cell, _ = _forward_call(x, h, c, w, u, b, mask)
-    return hidden, cell
+    return _plain_call(x, h, c, w, u, b, mask)
 
 
 def _lstm_fwd(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, mask: Any) -> Any:
-    hidden, cell, gates = _forward_call(x, h, c, w, u, b, mask)
-    return (hidden, cell), (x, h, c, w, u, mask, hidden, cell, gates)
+    hidden, cell, squashed, gates = _forward_call(x, h, c, w, u, b, mask)
+    return (hidden, cell[-1]), (x, h, c, w, u, mask, hidden, cell, squashed, gates)
 
 
 def _lstm_bwd(saved: Any, gradients: Any) -> Any:
@@ -187,10 +209,10 @@ def lstm(
     `go_backwards` starts at the last step; outputs stand in the order of running.
     """
     x, mask = _time_major(x, mask, go_backwards)
-    hidden, cell = _lstm(x, h, c, kernel, recurrent_kernel, bias, mask)
+    hidden, c = _lstm(x, h, c, kernel, recurrent_kernel, bias, mask)
     # Where nothing was computed yet, a masked step's output is zero, not the initial state.
     outputs = hidden if mask is None else _silent_start(hidden, mask)
-    return jnp.swapaxes(outputs, 0, 1), hidden[-1], cell[-1]
+    return jnp.swapaxes(outputs, 0, 1), hidden[-1], c
 
 
 def _time_major(x: Any, mask: Any, go_backwards: bool) -> tuple[Any, Any]:
@@ -205,6 +227,116 @@ def _silent_start(hidden: Any, mask: Any) -> Any:
     """Zeros at the masked steps before a row's first real one."""
     started = lax.cummax(mask.astype(jnp.int32), axis=0) > 0
     return jnp.where(started[..., None], hidden, 0)
+
+
+# ---- GRU. The two forms differ in what the reset gate multiplies: the product h Ug + b' (after),
+# or h itself (before). Gates stand in the order z, r, g.
+
+
+def _third(x: Any, index: int) -> Any:
+    units = x.shape[-1] // 3
+    return x[..., index * units : (index + 1) * units]
+
+
+def _gru_step(x: Any, h: Any, u: Any, inner_bias: Any, m: Any, after: bool) -> tuple[Any, ...]:
+    """From the projected inputs x [B, 3U] of a step: its gates z, r, g, what r multiplied, h."""
+    units = h.shape[-1]
+    sums = h @ (u if after else u[:, : 2 * units])
+    sums = sums + inner_bias if after else sums
+    half = 0.5 * (x[:, : 2 * units] + sums[:, : 2 * units])
+    both = lax.optimization_barrier(0.5 * jnp.tanh(half) + 0.5)
+    update, reset = both[:, :units], both[:, units:]
+    gated = sums[:, 2 * units :] if after else h
+    late = reset * gated if after else (reset * h) @ u[:, 2 * units :]
+    g = lax.optimization_barrier(jnp.tanh(_third(x, 2) + late))
+    new = lax.optimization_barrier(update * h + (1 - update) * g)
+    return jnp.concatenate([both, g], axis=-1), gated, _keep(m, new, h)
+
+
+def _gru_plain(x: Any, h: Any, w: Any, u: Any, b: Any, mask: Any, after: bool) -> Any:
+    """x [T, B, D] -> h of every step [T, B, U]."""
+    outer, inner = (b[0], b[1]) if after else (b, None)
+
+    def body(h: Any, item: Any) -> Any:
+        *_, h = _gru_step(item[0], h, u, inner, item[1], after)
+        return h, h
+
+    return lax.scan(body, h, (x @ w + outer, mask))[1]
+
+
+def _gru_forward(x: Any, h: Any, w: Any, u: Any, b: Any, mask: Any, after: bool) -> Any:
+    """As `_gru_plain`, with the gates [T, B, 3U], which overwrite the projected inputs, and what
+    the reset gate multiplied [T, B, U]."""
+    outer, inner = (b[0], b[1]) if after else (b, None)
+
+    def body(carry: Any, item: Any) -> Any:
+        h, rows = carry
+        t, m = item
+        z = lax.dynamic_index_in_dim(rows, t, 0, keepdims=False) + outer
+        gates, gated, h = _gru_step(z, h, u, inner, m, after)
+        return (h, lax.dynamic_update_index_in_dim(rows, gates, t, 0)), (h, gated)
+
+    steps = jnp.arange(x.shape[0])
+    (_, gates), (hidden, gated) = lax.scan(body, (h, x @ w), (steps, mask))
+    return hidden, gated, gates
+
+
+def _gru_backward(saved: Any, d_hidden: Any, after: bool) -> Any:
+    """Gradients of `_gru_plain` from that of h of every step [T, B, U]; see `_lstm_backward`."""
+    x, h0, w, u, mask, hidden, gated, gates = saved
+    z, r, g = (_third(gates, k) for k in range(3))
+    before = _before(h0, hidden)
+    units = u.shape[0]
+    transposed, gate_u, late_u = u.T, u[:, : 2 * units].T, u[:, 2 * units :].T
+    to_z, to_g, to_r = (before - g) * z * (1 - z), (1 - z) * (1 - g * g), gated * r * (1 - r)
+
+    def body(dh: Any, item: Any) -> Any:
+        dh_step, to_z, to_g, to_r, z, r, m = item
+        dh = dh + dh_step
+        live = _keep(m, dh, jnp.zeros_like(dh))
+        dz, dg = live * to_z, live * to_g
+        if after:
+            dr = dg * to_r
+            back = jnp.concatenate([dz, dr, dg * r], axis=-1) @ transposed
+        else:
+            late = dg @ late_u
+            dr = late * to_r
+            back = jnp.concatenate([dz, dr], axis=-1) @ gate_u + late * r
+        return _keep(m, live * z + back, dh), jnp.concatenate([dz, dr, dg], axis=-1)
+
+    items = (d_hidden, to_z, to_g, to_r, z, r, mask)
+    dh0, sums = lax.scan(body, jnp.zeros_like(h0), items, reverse=True)
+    dx, dw, du = _products(x, before, sums, w)
+    late = _third(sums, 2)
+    met = late * r if after else late  # what met h Ug, and what it met
+    rows = (before if after else r * before).reshape(-1, units)
+    du = jnp.concatenate([du[:, : 2 * units], rows.T @ met.reshape(-1, units)], axis=-1)
+    db = jnp.sum(sums, axis=(0, 1))
+    if after:
+        db = jnp.stack([db, jnp.concatenate([db[: 2 * units], jnp.sum(met, axis=(0, 1))])])
+    return dx, dh0, dw, du, db
+
+
+_gru_plain_call = composite("gru", static=("after",))(_gru_plain)
+_gru_forward_call = composite("gru_train", static=("after",))(_gru_forward)
+_gru_backward_call = composite("gru_grad", static=("after",))(_gru_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(6,))
+def _gru(x: Any, h: Any, w: Any, u: Any, b: Any, mask: Any, after: bool) -> Any:
+    return _gru_plain_call(x, h, w, u, b, mask, after=after)
+
+
+def _gru_fwd(x: Any, h: Any, w: Any, u: Any, b: Any, mask: Any, after: bool) -> Any:
+    hidden, gated, gates = _gru_forward_call(x, h, w, u, b, mask, after=after)
+    return hidden, (x, h, w, u, mask, hidden, gated, gates)
+
+
+def _gru_bwd(after: bool, saved: Any, gradient: Any) -> Any:
+    return (*_gru_backward_call(saved, gradient, after=after), None)
+
+
+_gru.defvjp(_gru_fwd, _gru_bwd)
 
 
 def gru(
@@ -226,23 +358,7 @@ def gru(
 
     x [B, T, D], h [B, U] -> (h of every step [B, T, U], last h [B, U]).
     """
-    units = h.shape[-1]
-    projected = x @ kernel + (bias[0] if reset_after else bias)
-
-    def step(z: Any, states: list[Any]) -> Any:
-        (h,) = states
-        if reset_after:
-            inner = h @ recurrent_kernel + bias[1]
-            gates = jax.nn.sigmoid(z[:, : 2 * units] + inner[:, : 2 * units])
-            update, reset = gates[:, :units], gates[:, units:]
-            g = jnp.tanh(z[:, 2 * units :] + reset * inner[:, 2 * units :])
-        else:
-            inner = h @ recurrent_kernel[:, : 2 * units]
-            gates = jax.nn.sigmoid(z[:, : 2 * units] + inner)
-            update, reset = gates[:, :units], gates[:, units:]
-            g = jnp.tanh(z[:, 2 * units :] + (reset * h) @ recurrent_kernel[:, 2 * units :])
-        h = update * h + (1 - update) * g
-        return h, [h]
-
-    outputs, (h,) = scan_cell(step, projected, [h], mask=mask, go_backwards=go_backwards)
-    return outputs, h
+    x, mask = _time_major(x, mask, go_backwards)
+    hidden: Any = _gru(x, h, kernel, recurrent_kernel, bias, mask, reset_after)
+    outputs = hidden if mask is None else _silent_start(hidden, mask)
+    return jnp.swapaxes(outputs, 0, 1), hidden[-1]
