@@ -471,13 +471,14 @@ class Layer(Configurable):
         self._check_input(first)
 
     def _resolve_training(self, kwargs: dict[str, Any]) -> bool | None:
-        """`training` as given, else the calling layer's, else False; None is "not given"."""
+        """`training` as given, else the calling layer's, else call's default; None: "not given"."""
         training = kwargs.get("training")
         if training is None and context.calls:
             training = context.calls[-1].training
         parameters = call_parameters(type(self).call)
         if "training" in parameters:
-            kwargs["training"] = bool(training)
+            default = parameters["training"].default is True
+            kwargs["training"] = default if training is None else bool(training)
         elif "training" in kwargs and not _takes_any_keyword(parameters):
             del kwargs["training"]
         return training

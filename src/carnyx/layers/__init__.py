@@ -1,207 +1,61 @@
 """Layers by name. One file per family; what several families share is in `arguments.py`.
 
-The base class is `carnyx.core.layer.Layer`.
+Each file says in its `__all__` what is public. The base class is `carnyx.core.layer.Layer`.
 """
 
 from __future__ import annotations
 
-from carnyx.core.errors import missing_attribute
+from carnyx.core.errors import missing_attribute as _missing_attribute
 from carnyx.core.graph import Input, InputLayer
 from carnyx.core.layer import InputSpec, Layer
-from carnyx.layers.activation import (
-    ELU,
-    Activation,
-    Identity,
-    Lambda,
-    LeakyReLU,
-    Masking,
-    PReLU,
-    ReLU,
-    Softmax,
+from carnyx.layers import (
+    activation,
+    cells,
+    conv,
+    dense,
+    dropout,
+    embedding,
+    merge,
+    norm,
+    pooling,
+    reshape,
+    rnn,
+    wrappers,
 )
-from carnyx.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
-from carnyx.layers.conv import Conv1D, Conv2D, Conv3D, Convolution1D, Convolution2D, Convolution3D
-from carnyx.layers.dense import Dense, EinsumDense
-from carnyx.layers.dropout import (
-    ActivityRegularization,
-    AlphaDropout,
-    Dropout,
-    GaussianDropout,
-    GaussianNoise,
-    SpatialDropout1D,
-    SpatialDropout2D,
-    SpatialDropout3D,
-)
-from carnyx.layers.embedding import Embedding
-from carnyx.layers.merge import (
-    Add,
-    Average,
-    Concatenate,
-    Dot,
-    Maximum,
-    Minimum,
-    Multiply,
-    Subtract,
-    add,
-    average,
-    concatenate,
-    dot,
-    maximum,
-    minimum,
-    multiply,
-    subtract,
-)
-from carnyx.layers.norm import (
-    BatchNormalization,
-    GroupNormalization,
-    LayerNormalization,
-    RMSNormalization,
-    UnitNormalization,
-)
-from carnyx.layers.pooling import (
-    AveragePooling1D,
-    AveragePooling2D,
-    AveragePooling3D,
-    AvgPool1D,
-    AvgPool2D,
-    AvgPool3D,
-    GlobalAveragePooling1D,
-    GlobalAveragePooling2D,
-    GlobalAveragePooling3D,
-    GlobalAvgPool1D,
-    GlobalAvgPool2D,
-    GlobalAvgPool3D,
-    GlobalMaxPool1D,
-    GlobalMaxPool2D,
-    GlobalMaxPool3D,
-    GlobalMaxPooling1D,
-    GlobalMaxPooling2D,
-    GlobalMaxPooling3D,
-    MaxPool1D,
-    MaxPool2D,
-    MaxPool3D,
-    MaxPooling1D,
-    MaxPooling2D,
-    MaxPooling3D,
-)
-from carnyx.layers.reshape import (
-    Cropping1D,
-    Cropping2D,
-    Cropping3D,
-    Flatten,
-    Permute,
-    RepeatVector,
-    Reshape,
-    UpSampling1D,
-    UpSampling2D,
-    UpSampling3D,
-    ZeroPadding1D,
-    ZeroPadding2D,
-    ZeroPadding3D,
-)
-from carnyx.layers.rnn import GRU, LSTM, RNN, Bidirectional, SimpleRNN
-from carnyx.layers.wrappers import TimeDistributed, Wrapper
+from carnyx.layers.activation import *
+from carnyx.layers.cells import *
+from carnyx.layers.conv import *
+from carnyx.layers.dense import *
+from carnyx.layers.dropout import *
+from carnyx.layers.embedding import *
+from carnyx.layers.merge import *
+from carnyx.layers.norm import *
+from carnyx.layers.pooling import *
+from carnyx.layers.reshape import *
+from carnyx.layers.rnn import *
+from carnyx.layers.wrappers import *
 
-__all__ = [
-    "Activation",
-    "ActivityRegularization",
-    "Add",
-    "AlphaDropout",
-    "Average",
-    "AveragePooling1D",
-    "AveragePooling2D",
-    "AveragePooling3D",
-    "AvgPool1D",
-    "AvgPool2D",
-    "AvgPool3D",
-    "BatchNormalization",
-    "Bidirectional",
-    "Concatenate",
-    "Conv1D",
-    "Conv2D",
-    "Conv3D",
-    "Convolution1D",
-    "Convolution2D",
-    "Convolution3D",
-    "Cropping1D",
-    "Cropping2D",
-    "Cropping3D",
-    "Dense",
-    "Dot",
-    "Dropout",
-    "ELU",
-    "EinsumDense",
-    "Embedding",
-    "Flatten",
-    "GRU",
-    "GRUCell",
-    "GaussianDropout",
-    "GaussianNoise",
-    "GlobalAveragePooling1D",
-    "GlobalAveragePooling2D",
-    "GlobalAveragePooling3D",
-    "GlobalAvgPool1D",
-    "GlobalAvgPool2D",
-    "GlobalAvgPool3D",
-    "GlobalMaxPool1D",
-    "GlobalMaxPool2D",
-    "GlobalMaxPool3D",
-    "GlobalMaxPooling1D",
-    "GlobalMaxPooling2D",
-    "GlobalMaxPooling3D",
-    "GroupNormalization",
-    "Identity",
+_FAMILIES = (
+    activation,
+    cells,
+    conv,
+    dense,
+    dropout,
+    embedding,
+    merge,
+    norm,
+    pooling,
+    reshape,
+    rnn,
+    wrappers,
+)
+
+__all__ = [  # noqa: PLE0604  # each family names its own
     "Input",
     "InputLayer",
     "InputSpec",
-    "LSTM",
-    "LSTMCell",
-    "Lambda",
     "Layer",
-    "LayerNormalization",
-    "LeakyReLU",
-    "Masking",
-    "MaxPool1D",
-    "MaxPool2D",
-    "MaxPool3D",
-    "MaxPooling1D",
-    "MaxPooling2D",
-    "MaxPooling3D",
-    "Maximum",
-    "Minimum",
-    "Multiply",
-    "PReLU",
-    "Permute",
-    "RMSNormalization",
-    "RNN",
-    "ReLU",
-    "RepeatVector",
-    "Reshape",
-    "SimpleRNN",
-    "SimpleRNNCell",
-    "Softmax",
-    "SpatialDropout1D",
-    "SpatialDropout2D",
-    "SpatialDropout3D",
-    "StackedRNNCells",
-    "Subtract",
-    "TimeDistributed",
-    "UnitNormalization",
-    "UpSampling1D",
-    "UpSampling2D",
-    "UpSampling3D",
-    "Wrapper",
-    "ZeroPadding1D",
-    "ZeroPadding2D",
-    "ZeroPadding3D",
-    "add",
-    "average",
-    "concatenate",
-    "dot",
-    "maximum",
-    "minimum",
-    "multiply",
-    "subtract",
+    *(n for family in _FAMILIES for n in family.__all__),
 ]
 
-__getattr__ = missing_attribute(__name__, __all__)
+__getattr__ = _missing_attribute(__name__, __all__)

@@ -307,3 +307,8 @@ class Masking(Elementwise):
     def call(self, inputs: Any) -> Any:
         kept = self.compute_mask(inputs)
         return inputs * kept[..., None].astype(inputs.dtype)
+
+
+__all__ = """
+    Activation ELU Identity Lambda LeakyReLU Masking PReLU ReLU Softmax
+""".split()

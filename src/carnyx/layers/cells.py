@@ -351,3 +351,8 @@ def start_states(cell: Any, batch_size: int) -> Any:
         return cell.get_initial_state(batch_size=batch_size)
     sizes = cell.state_size if isinstance(cell.state_size, (list, tuple)) else [cell.state_size]
     return [jnp.zeros((batch_size, size)) for size in sizes]
+
+
+__all__ = """
+    GRUCell LSTMCell SimpleRNNCell StackedRNNCells
+""".split()

@@ -172,3 +172,7 @@ class Conv3D(Conv):
 
 
 Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D
+
+__all__ = """
+    Conv1D Conv2D Conv3D Convolution1D Convolution2D Convolution3D
+""".split()

@@ -208,3 +208,8 @@ class EinsumDense(FileOptions, Layer):
         if self.bias is not None:
             outputs = outputs + self.bias.value
         return self.activation(outputs)
+
+
+__all__ = """
+    Dense EinsumDense
+""".split()

@@ -97,3 +97,8 @@ class Embedding(FileOptions, Layer):
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         return jnp.not_equal(inputs, 0) if self.mask_zero else None
+
+
+__all__ = """
+    Embedding
+""".split()

@@ -340,3 +340,9 @@ def concatenate(inputs: Any, axis: int = -1, **kwargs: Any) -> Any:
 def dot(inputs: Any, axes: Any = -1, **kwargs: Any) -> Any:
     """`Dot` as a function of two tensors."""
     return Dot(axes=axes, **kwargs)(inputs)
+
+
+__all__ = """
+    Add Average Concatenate Dot Maximum Minimum Multiply Subtract add average
+    concatenate dot maximum minimum multiply subtract
+""".split()

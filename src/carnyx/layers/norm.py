@@ -365,3 +365,9 @@ class UnitNormalization(Layer):
     def call(self, inputs: Any) -> Any:
         axes = arguments.axes_of(self, self.axis, inputs.ndim)
         return nn.normalize(inputs, axes, epsilon=1e-6)
+
+
+__all__ = """
+    BatchNormalization GroupNormalization LayerNormalization RMSNormalization
+    UnitNormalization
+""".split()

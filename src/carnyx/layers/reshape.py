@@ -400,3 +400,9 @@ class UpSampling3D(UpSampling):
 
     def call(self, inputs: Any) -> Any:
         return self.repeat(inputs, self.size)
+
+
+__all__ = """
+    Cropping1D Cropping2D Cropping3D Flatten Permute RepeatVector Reshape UpSampling1D
+    UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
+""".split()

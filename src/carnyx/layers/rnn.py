@@ -525,14 +525,6 @@ def _twin(layer: Any, prefix: str, go_backwards: bool | None) -> Any:
     return type(layer).from_config(config)
 
 
-__all__ = [
-    "GRU",
-    "LSTM",
-    "RNN",
-    "Bidirectional",
-    "GRUCell",
-    "LSTMCell",
-    "SimpleRNN",
-    "SimpleRNNCell",
-    "StackedRNNCells",
-]
+__all__ = """
+    Bidirectional GRU LSTM RNN SimpleRNN
+""".split()

@@ -75,3 +75,8 @@ class TimeDistributed(Wrapper):
         if previous_mask is None or previous_mask.ndim <= 2:
             return previous_mask
         return jnp.any(previous_mask, axis=tuple(range(2, previous_mask.ndim)))
+
+
+__all__ = """
+    TimeDistributed Wrapper
+""".split()
