@@ -5,6 +5,7 @@
 #   make test-full  the same with the slow tests
 #   make lint       ruff and pyright alone (make format repairs what ruff can)
 #   make bench      side by side with Keras and PyTorch (installs them: gigabytes)
+#   make coverage-table  how much of Keras is here: writes docs/api_coverage.md
 #   make clean      remove .venv, caches and out/
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
-.PHONY: demo test test-full lint format bench clean help
+.PHONY: demo test test-full lint format bench coverage-table clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -38,6 +39,9 @@ format: .venv/installed-test
 
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks
+
+coverage-table: .venv/installed-test
+	$(BIN)/python tools/api_coverage.py --write
 
 clean:
 	rm -rf .venv out build dist .pytest_cache .ruff_cache .hypothesis

@@ -26,8 +26,10 @@ _NAMES = {
     "Optimizer": "optimizers",
     "Regularizer": "regularizers",
     "Sequential": "models",
+    "StatelessScope": "core.state",
     "Variable": "core.variable",
     "name_scope": "core.state",
+    "remat": "ops.control",
 }
 _MODULES = (
     "activations backend callbacks config constraints dtype_policies initializers layers losses "

@@ -30,6 +30,7 @@ OWN_MODULES = {
         ).split()
     },
     "keras.optimizers.schedules": "carnyx.optimizers.schedules",
+    "keras.dtype_policies": "carnyx.dtype_policies",
     "keras.src.models.functional": "carnyx.models",
     "builtins": "builtins",
 }
@@ -192,6 +193,8 @@ def public_module(cls: type) -> str | None:
     parts = cls.__module__.split(".")
     if parts[0] != "carnyx":
         return None
+    if "keras_module" in vars(cls):  # where the path of our file does not tell
+        return cls.keras_module  # type: ignore[attr-defined]
     for keras_name, own in OWN_MODULES.items():
         if own.startswith("carnyx.") and own.split(".")[1] == parts[1]:
             return keras_name

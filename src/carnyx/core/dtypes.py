@@ -7,6 +7,8 @@ Casting itself happens in `variable.py` (weights) and `layer.py` (inputs).
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import MutableMapping
 from typing import Any
 
 import numpy as np
@@ -150,6 +152,73 @@ class DTypePolicy(Configurable):
         return hash(self._name)
 
 
+class DTypePolicyMap(DTypePolicy, MutableMapping):
+    """A policy for each layer by its path; patterns are tried where no path is equal.
+
+    Args:
+        default_policy: for layers that no key matches; None for the global policy.
+        policy_map: path, or regular expression for a whole path -> policy.
+
+    >>> policies = DTypePolicyMap("float32", {"head": "float32", "block_.*": "mixed_bfloat16"})
+    >>> policies["block_2/dense"].name, policies["other"].name, len(policies)
+    ('mixed_bfloat16', 'float32', 2)
+    """
+
+    keras_module = "keras.dtype_policies"
+
+    def __init__(self, default_policy: Any = None, policy_map: Any = None) -> None:
+        if policy_map is not None and not isinstance(policy_map, dict):
+            raise TypeError(
+                "DTypePolicyMap: policy_map is a dict of paths and policies. "
+                f"Received: {policy_map!r}"
+            )
+        if isinstance(default_policy, DTypePolicyMap):
+            raise ValueError("DTypePolicyMap: the default policy is one policy, not a map.")
+        self.default_policy = get_policy(default_policy)
+        super().__init__(self.default_policy.name)
+        self._name = f"map_{self.default_policy.name}"
+        self.policy_map = {key: get_policy(value) for key, value in (policy_map or {}).items()}
+
+    def __getitem__(self, key: str) -> DTypePolicy:
+        if key in self.policy_map:
+            return self.policy_map[key]
+        found = [pattern for pattern in self.policy_map if re.fullmatch(pattern, key)]
+        if len(found) > 1:
+            raise ValueError(
+                f"DTypePolicyMap: the layer path {key!r} is matched by several keys, {found}. "
+                "Make one of them more exact."
+            )
+        return self.policy_map[found[0]] if found else self.default_policy
+
+    def __setitem__(self, key: str, policy: Any) -> None:
+        if key in self.policy_map:
+            raise ValueError(
+                f"DTypePolicyMap: {key!r} has a policy, {self.policy_map[key]}. Delete it first."
+            )
+        self.policy_map[key] = get_policy(policy)
+
+    def __delitem__(self, key: str) -> None:
+        del self.policy_map[key]
+
+    def __iter__(self) -> Any:
+        return iter(self.policy_map)
+
+    def __len__(self) -> int:
+        return len(self.policy_map)
+
+    def __repr__(self) -> str:
+        return f"<DTypePolicyMap default={self.default_policy.name} {self.policy_map}>"
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
 def get_policy(identifier: Any = None) -> DTypePolicy:
     """The policy for a name, a dtype, a config, a policy, or (for None) the global policy."""
     if identifier is None:
@@ -157,7 +226,9 @@ def get_policy(identifier: Any = None) -> DTypePolicy:
     if isinstance(identifier, DTypePolicy):
         return identifier
     if isinstance(identifier, dict):
-        return DTypePolicy(**identifier.get("config", identifier))
+        named_map = identifier.get("class_name") == "DTypePolicyMap"
+        cls = DTypePolicyMap if named_map else DTypePolicy
+        return cls.from_config(identifier.get("config", identifier))
     if isinstance(identifier, str) and identifier.startswith("mixed_"):
         return DTypePolicy(identifier)
     return DTypePolicy(standardize_dtype(identifier))

@@ -155,6 +155,7 @@ class Layer(Configurable):
             else public("regularizers").get(activity_regularizer)
         )
         self.dtype_policy = dtypes.get_policy(dtype)
+        self.path = state.current_path(self.name)
         self.autocast = autocast
         self.built = False
         self.input_spec: Any = None
@@ -351,6 +352,16 @@ class Layer(Configurable):
     # ---- types and config
 
     @property
+    def dtype_policy(self) -> dtypes.DTypePolicy:
+        """Which types weights are kept in and computed in; a map's entry for this layer's path."""
+        policy = self._dtype_policy
+        return policy[self.path] if isinstance(policy, dtypes.DTypePolicyMap) else policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, policy: Any) -> None:
+        self._dtype_policy = dtypes.get_policy(policy)
+
+    @property
     def dtype(self) -> str:
         return self.dtype_policy.variable_dtype
 
@@ -368,7 +379,7 @@ class Layer(Configurable):
 
     def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
         if name == "dtype":
-            return self.dtype_policy
+            return self._dtype_policy
         if owner is Layer or name in BASE_CONFIG:
             return getattr(self, name, recorded)
         return super()._config_value(name, recorded, owner)
@@ -649,6 +660,7 @@ def _complete_build(build: Callable[..., Any]) -> Callable[..., Any]:
         scope = [] if names and names[-1] == self.name else [self.name]
         try:
             context.names = [*names, *scope]
+            self.path = "/".join(context.names)
             result = build(self, *args, **kwargs)
         finally:
             context.names = names

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 
 class Scope:
@@ -56,28 +57,50 @@ def value_and_grad(
     (18.0, 12.0, 1)
     """
     variables = list(variables)
-    keys = [id(v) for v in variables]
 
     def evaluate(*args: Any, **kwargs: Any) -> Any:
-        outer = context.scopes[-1] if context.scopes else None
-        written: dict[int, Any] = {}
+        def transform(inner: Any) -> Any:
+            def loss_and_rest(values: list[Any]) -> Any:
+                out, effects = inner(dict(zip(map(id, variables), values, strict=True)))
+                loss, aux = out if has_aux else (out, None)
+                return loss, (aux, effects)
 
-        def inner(values: list[Any]) -> Any:
-            start = {**(outer.values if outer else {}), **dict(zip(keys, values, strict=True))}
-            with Scope(dict(start), permissive=outer is None or outer.permissive) as scope:
-                out = fn(*args, **kwargs)
-            loss, aux = out if has_aux else (out, None)
-            written.update(scope.written)
-            return loss, (aux, {key: scope.values[key] for key in scope.written})
+            (loss, (aux, effects)), gradients = jax.value_and_grad(loss_and_rest, has_aux=True)(
+                values
+            )
+            return (((loss, aux) if has_aux else loss), gradients), effects
 
         with autocast_scope(None):
             values = [v.value for v in variables]
-        (loss, (aux, changed)), gradients = jax.value_and_grad(inner, has_aux=True)(values)
-        for key, value in changed.items():
-            written[key].assign(value)
-        return ((loss, aux) if has_aux else loss), gradients
+        return lifted(lambda: fn(*args, **kwargs), transform)
 
     return evaluate
+
+
+def lifted(fn: Callable[[], Any], transform: Callable[[Any], Any]) -> Any:
+    """Runs `fn` inside a transformation of JAX, and takes what it assigns and adds out of there.
+
+    `transform(inner)` calls `inner(values)` under the transformation (`values`: values that
+    variables, by id, have inside) for `(out, effects)`, and returns what comes of both.
+    """
+    outer = context.scopes[-1] if context.scopes else None
+    inside: list[Scope] = []
+
+    def inner(values: dict[int, Any]) -> Any:
+        start = {**(outer.values if outer else {}), **values}
+        with Scope(start, permissive=outer is None or outer.permissive) as scope:
+            out = fn()
+        inside.append(scope)
+        changed = [scope.values[key] for key in scope.written]
+        return out, (changed, [value for _, value in scope.losses])
+
+    out, (changed, losses) = transform(inner)
+    scope = inside[-1]
+    for variable, value in zip(scope.written.values(), changed, strict=True):
+        variable.assign(value)
+    for (layer, _), value in zip(scope.losses, losses, strict=True):
+        layer.add_loss(value)
+    return out
 
 
 class _Context(threading.local):
@@ -155,6 +178,50 @@ def pure(fn: Callable[..., Any], variables: Sequence[Any]) -> Callable[..., Any]
         return out, [scope.values[key] for key in keys]
 
     return stateless
+
+
+class StatelessScope(Scope):
+    """Inside, variables have the values of `state_mapping`, and assignments stay in here.
+
+    Args:
+        state_mapping: pairs (variable, value).
+        collect_losses, initialize_variables: of Keras's signature; losses are always collected.
+
+    >>> import carnyx
+    >>> v = carnyx.Variable(1.0)
+    >>> with StatelessScope([(v, 5.0)]) as scope:
+    ...     _ = v.assign_add(2.0)
+    >>> float(scope.get_current_value(v)), float(v.value)
+    (7.0, 1.0)
+    """
+
+    def __init__(
+        self,
+        state_mapping: Any = None,
+        collect_losses: bool = False,
+        initialize_variables: bool = True,
+    ) -> None:
+        pairs = [(v, jnp.asarray(value, v.dtype)) for v, value in state_mapping or ()]
+        wrong = [(v.path, v.shape, x.shape) for v, x in pairs if v.shape != x.shape]
+        if wrong:
+            raise ValueError(
+                "StatelessScope: values have other shapes than their variables (variable, its "
+                f"shape, the value's): {wrong}"
+            )
+        super().__init__({id(v): value for v, value in pairs}, permissive=True)
+
+    def add_update(self, update: tuple[Any, Any]) -> None:
+        """Assigns: `update` is a pair (variable, value)."""
+        variable, value = update
+        self.values[id(variable)], self.written[id(variable)] = value, variable
+
+    def get_current_value(self, variable: Any) -> Any:
+        """The value in here, or None for a variable that has none."""
+        return self.values.get(id(variable))
+
+    def add_loss(self, loss: Any) -> None:
+        """Keeps a loss."""
+        self.losses.append((None, loss))
 
 
 @contextlib.contextmanager

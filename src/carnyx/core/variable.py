@@ -31,6 +31,7 @@ class Variable:
         aggregation: how replicas combine it ("none", "mean", "sum", "only_first_replica").
         synchronization: kept for Keras's signature.
         name: the last part of its path.
+        layout: how a distribution lays it out over devices; None for whole on each.
 
     >>> v = Variable([[1.0, 2.0]], name="v")
     >>> _ = v.assign_add([[1.0, 1.0]])
@@ -48,6 +49,7 @@ class Variable:
         aggregation: str = "none",
         synchronization: str = "auto",
         name: str | None = None,
+        layout: Any = None,
     ) -> None:
         self.name = name or unique_name("variable")
         if "/" in self.name:
@@ -57,6 +59,7 @@ class Variable:
         self.autocast = bool(autocast)
         self.aggregation = aggregation
         self.synchronization = synchronization
+        self.layout = layout
         self.regularizer: Callable[..., Any] | None = None
         self.constraint: Callable[..., Any] | None = None
         self.overwrite_with_gradient = False

@@ -5,6 +5,10 @@ Each file says in its `__all__` what is public. The base class is `carnyx.core.l
 
 from __future__ import annotations
 
+from typing import Any
+
+from carnyx.core.config import deserialize
+from carnyx.core.config import serialize as _serialize
 from carnyx.core.errors import missing_attribute as _missing_attribute
 from carnyx.core.graph import Input, InputLayer
 from carnyx.core.layer import InputSpec, Layer
@@ -15,6 +19,7 @@ from carnyx.layers import (
     dense,
     dropout,
     embedding,
+    foreign,
     merge,
     norm,
     pooling,
@@ -28,6 +33,7 @@ from carnyx.layers.conv import *
 from carnyx.layers.dense import *
 from carnyx.layers.dropout import *
 from carnyx.layers.embedding import *
+from carnyx.layers.foreign import *
 from carnyx.layers.merge import *
 from carnyx.layers.norm import *
 from carnyx.layers.pooling import *
@@ -42,6 +48,7 @@ _FAMILIES = (
     dense,
     dropout,
     embedding,
+    foreign,
     merge,
     norm,
     pooling,
@@ -50,11 +57,23 @@ _FAMILIES = (
     wrappers,
 )
 
+
+def serialize(layer: Layer) -> Any:
+    """Plain data for a layer, from which `deserialize` makes a twin.
+
+    >>> serialize(Dense(3, name="d"))["config"]["units"]  # noqa: F405
+    3
+    """
+    return _serialize(layer)
+
+
 __all__ = [  # noqa: PLE0604  # each family names its own
     "Input",
     "InputLayer",
     "InputSpec",
     "Layer",
+    "deserialize",
+    "serialize",
     *(n for family in _FAMILIES for n in family.__all__),
 ]
 

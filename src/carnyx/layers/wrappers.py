@@ -62,7 +62,7 @@ class TimeDistributed(Wrapper):
     def build(self, input_shape: Any = None) -> None:
         super().build((None, *input_shape[2:]))
 
-    def call(self, inputs: Any, mask: Any = None) -> Any:
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         times = inputs.shape[:2]
         flat = jnp.reshape(inputs, (times[0] * times[1], *inputs.shape[2:]))
         if mask is not None and mask.ndim > 2:

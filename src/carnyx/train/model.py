@@ -17,6 +17,7 @@ import numpy as np
 from carnyx.core import dtypes, state, symbol
 from carnyx.core.config import public
 from carnyx.core.graph import FunctionalGraph, Network, SequentialGraph
+from carnyx.core.settings import settings
 from carnyx.data.adapters import adapt, split
 from carnyx.data.batches import OutOfData
 from carnyx.train.callbacks import CallbackList, History
@@ -221,6 +222,8 @@ class Trainer(Network):
         """
         self._check_compiled("fit")
         _check_epochs(epochs, initial_epoch)
+        epochs = min(epochs, settings["max_epochs"] or epochs)
+        steps_per_epoch = _limited(steps_per_epoch)
         if validation_split:
             (x, y, sample_weight), held_out = split(x, y, sample_weight, validation_split)
             validation_data = held_out if validation_data is None else validation_data
@@ -294,6 +297,7 @@ class Trainer(Network):
     ) -> Any:
         """The loss and the metrics over the data: a number, a list, or (`return_dict`) a dict."""
         self._check_compiled("evaluate")
+        steps = _limited(steps)
         source = adapt(
             x,
             y,
@@ -317,6 +321,7 @@ class Trainer(Network):
         callbacks: Any = None,
     ) -> Any:
         """The outputs for the data, as NumPy arrays with one row for each row of `x`."""
+        steps = _limited(steps)
         quick = verbose == 0 and callbacks is None and steps is None
         if quick and isinstance(x, np.ndarray) and 0 < len(x) <= (batch_size or 32):
             return self._predict_batch(x)
@@ -546,6 +551,12 @@ class Trainer(Network):
     def load_weights(self, filepath: Any, skip_mismatch: bool = False) -> None:
         """Reads them back."""
         public("save").load_weights(self, filepath, skip_mismatch)
+
+
+def _limited(steps: int | None) -> int | None:
+    """The number of steps under the global limit."""
+    limit = settings["max_steps_per_epoch"]
+    return steps if limit is None else min(limit, steps or limit)
 
 
 def _check_epochs(epochs: Any, initial_epoch: Any) -> None:

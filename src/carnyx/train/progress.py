@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from carnyx.core.settings import settings
+
 # Drawing takes about a millisecond: at most so often, it is about 1 % of the time.
 SECONDS_BETWEEN_DRAWS = 0.1
 # Steps so close to the one before came out of the same compiled call.
@@ -217,7 +219,8 @@ atexit.register(_close_open)  # a live bar hides the cursor: an exception must n
 
 def is_live() -> bool:
     """Whether the output can be drawn over: a terminal or a notebook."""
-    return "ipykernel" in sys.modules or bool(getattr(sys.stdout, "isatty", bool)())
+    drawable = "ipykernel" in sys.modules or bool(getattr(sys.stdout, "isatty", bool)())
+    return drawable and settings["interactive_logging"]
 
 
 def _console() -> Any:
