@@ -395,3 +395,40 @@ def test_each_kernel_is_one_named_equation_each_way() -> None:
         found = composites(jax.grad(loss(function), argnums=places), *args)
         assert found == {f"carnyx.{name}.v1", f"carnyx.{back}.v1"}
     assert composites(recurrent.lstm, *arguments("lstm")) == {"carnyx.lstm.v1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "options"),
+    [
+        ("depthwise_conv", (3, 2, 4, 2), {"strides": 2, "padding": "same"}),
+        ("depthwise_conv", (2, 3, 4, 1), {"dilation": 2}),
+        ("conv_transpose", (3, 2, 5, 4), {"strides": 2, "padding": "same"}),
+        ("conv_transpose", (2, 2, 5, 4), {"strides": 3}),
+        ("conv_transpose", (3, 3, 5, 4), {"dilation": 2, "padding": "same"}),
+    ],
+)
+def test_both_forms_of_a_convolution_agree(name, shape, options):
+    """Inference runs XLA's convolution, training a sum over offsets; both against a NumPy loop."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 6, 7, 4)).astype("float32")
+    kernel = rng.normal(size=shape).astype("float32")
+    operation = getattr(convolution, name)
+    plain = operation(x, kernel, **options)
+    trained, _ = jax.vjp(lambda x, kernel: operation(x, kernel, **options), x, kernel)
+    np.testing.assert_allclose(trained, plain, rtol=1e-5, atol=1e-5)
+    strides = (options.get("strides", 1),) * 2
+    step = options.get("dilation", 1)
+    if name == "depthwise_conv" and "padding" not in options:
+        expected = np.zeros(plain.shape)
+        for p in np.ndindex(*plain.shape[1:3]):
+            for o in np.ndindex(*shape[:2]):
+                at = [a * s + b * step for a, s, b in zip(p, strides, o, strict=True)]
+                expected[:, *p] += (x[:, *at][:, :, None] * kernel[o]).reshape(2, -1)
+        np.testing.assert_allclose(plain, expected, rtol=1e-5, atol=1e-5)
+    if name == "conv_transpose" and "padding" not in options:
+        expected = np.zeros(plain.shape)
+        for p in np.ndindex(6, 7):
+            for o in np.ndindex(*shape[:2]):
+                at = [a * s + b * step for a, s, b in zip(p, strides, o, strict=True)]
+                expected[:, *at] += x[:, *p] @ kernel[o].T
+        np.testing.assert_allclose(plain, expected, rtol=1e-5, atol=1e-5)

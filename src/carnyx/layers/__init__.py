@@ -14,8 +14,10 @@ from carnyx.core.graph import Input, InputLayer
 from carnyx.core.layer import InputSpec, Layer
 from carnyx.layers import (
     activation,
+    attention,
     cells,
     conv,
+    conv_variants,
     dense,
     dropout,
     embedding,
@@ -28,8 +30,10 @@ from carnyx.layers import (
     wrappers,
 )
 from carnyx.layers.activation import *
+from carnyx.layers.attention import *
 from carnyx.layers.cells import *
 from carnyx.layers.conv import *
+from carnyx.layers.conv_variants import *
 from carnyx.layers.dense import *
 from carnyx.layers.dropout import *
 from carnyx.layers.embedding import *
@@ -43,8 +47,10 @@ from carnyx.layers.wrappers import *
 
 _FAMILIES = (
     activation,
+    attention,
     cells,
     conv,
+    conv_variants,
     dense,
     dropout,
     embedding,

@@ -188,9 +188,10 @@ class Softmax(Elementwise):
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         axis = arguments.axes_of(self, self.axis, inputs.ndim)
-        if mask is not None:
-            inputs = jnp.where(mask, inputs, jnp.finfo(inputs.dtype).min)
-        return activations.softmax(inputs, axis)
+        if mask is None:
+            return activations.softmax(inputs, axis)
+        inputs = jnp.where(mask, inputs, jnp.finfo(inputs.dtype).min)
+        return jnp.where(mask, activations.softmax(inputs, axis), 0)
 
 
 class Identity(Elementwise):

@@ -1,6 +1,7 @@
 """Convolutions: Conv1D, Conv2D and Conv3D, one rank-generic layer.
 
-The arithmetic is `ops/convolution.py`.
+The arithmetic is `ops/convolution.py`; transposed, depthwise and separable convolutions are in
+`conv_variants.py`.
 """
 
 from __future__ import annotations
@@ -14,10 +15,64 @@ from carnyx.layers.arguments import FileOptions, documented
 from carnyx.ops import convolution
 
 
-class Conv(FileOptions, Layer):
-    """What Conv1D, Conv2D and Conv3D share; `rank` is the number of spatial axes."""
+class Windowed(FileOptions, Layer):
+    """What layers with a window that slides share; `rank` is the number of spatial axes."""
 
     rank = 0
+    activation: Any
+    bias: Any = None
+
+    def _window(
+        self, kernel_size: Any, strides: Any, padding: Any, data_format: Any, dilation_rate: Any
+    ) -> None:
+        """Keeps the window's arguments."""
+        self.kernel_size = arguments.sizes(self, "kernel_size", kernel_size, self.rank)
+        self.strides = arguments.sizes(self, "strides", strides, self.rank)
+        self.padding = arguments.choice(self, "padding", padding, self.paddings())
+        self.data_format = arguments.data_format(self, data_format)
+        self.dilation_rate = arguments.sizes(self, "dilation_rate", dilation_rate, self.rank)
+        self.input_spec = InputSpec(ndim=self.rank + 2)
+
+    def _no_strides_with_dilation(self) -> None:
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise arguments.refuse(
+                self,
+                "strides",
+                self.strides,
+                f"1 where dilation_rate is above 1 (it is {self.dilation_rate}): the two together "
+                "are not defined. Set one of them to 1",
+            )
+
+    @classmethod
+    def paddings(cls) -> tuple[str, ...]:
+        return ("valid", "same")
+
+    def _channels(self, input_shape: Any) -> int:
+        """The channels of the input, which from now on every input must have."""
+        axis = -1 if self.data_format == "channels_last" else 1
+        channels = arguments.known(self, input_shape, axis, "the channel axis")
+        self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
+        return channels
+
+    def _options(self) -> dict[str, Any]:
+        """The window for the operations of `ops/convolution.py`."""
+        return {
+            "strides": self.strides,
+            "padding": self.padding,
+            "dilation": self.dilation_rate,
+            "data_format": self.data_format,
+        }
+
+    def _finish(self, outputs: Any) -> Any:
+        """Bias and activation."""
+        if self.bias is not None:
+            last = self.data_format == "channels_last"
+            outputs = outputs + self.bias.value.reshape(-1, *(() if last else (1,) * self.rank))
+        return self.activation(outputs)
+
+
+class Conv(Windowed):
+    """What Conv1D, Conv2D and Conv3D share."""
 
     def __init__(
         self,
@@ -41,11 +96,7 @@ class Conv(FileOptions, Layer):
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.filters = arguments.whole(self, "filters", filters)
-        self.kernel_size = arguments.sizes(self, "kernel_size", kernel_size, self.rank)
-        self.strides = arguments.sizes(self, "strides", strides, self.rank)
-        self.padding = arguments.choice(self, "padding", padding, self.paddings())
-        self.data_format = arguments.data_format(self, data_format)
-        self.dilation_rate = arguments.sizes(self, "dilation_rate", dilation_rate, self.rank)
+        self._window(kernel_size, strides, padding, data_format, dilation_rate)
         self.groups = arguments.whole(self, "groups", groups)
         self.activation = activations.get(activation)
         self.use_bias = arguments.flag(self, "use_bias", use_bias)
@@ -60,48 +111,27 @@ class Conv(FileOptions, Layer):
         )
         if self.filters % self.groups:
             raise arguments.refuse(self, "filters", filters, f"divisible by groups={self.groups}")
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise arguments.refuse(
-                self,
-                "strides",
-                strides,
-                f"1 where dilation_rate is above 1 (it is {self.dilation_rate}): the two together "
-                "are not defined. Set one of them to 1",
-            )
-        self.input_spec = InputSpec(ndim=self.rank + 2)
+        self._no_strides_with_dilation()
 
     @classmethod
     def paddings(cls) -> tuple[str, ...]:
         return ("valid", "same", "causal") if cls.rank == 1 else ("valid", "same")
 
     def build(self, input_shape: Any) -> None:
-        axis = -1 if self.data_format == "channels_last" else 1
-        channels = arguments.known(self, input_shape, axis, "the channel axis")
+        channels = self._channels(input_shape)
         if channels % self.groups:
             raise ValueError(
-                f"{type(self).__name__} '{self.name}': the input has {channels} channels (axis "
-                f"{axis} of {tuple(input_shape)}), which groups={self.groups} does not divide. "
+                f"{type(self).__name__} '{self.name}': the input has {channels} channels "
+                f"(its shape is {tuple(input_shape)}), which groups={self.groups} does not divide. "
                 "Choose groups that divide both the channels and the filters."
             )
         shape = (*self.kernel_size, channels // self.groups, self.filters)
         self.kernel = arguments.add_weight(self, "kernel", shape)
         self.bias = arguments.add_weight(self, "bias", (self.filters,)) if self.use_bias else None
-        self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
 
     def call(self, inputs: Any) -> Any:
-        outputs = convolution.conv(
-            inputs,
-            self.kernel.value,
-            strides=self.strides,
-            padding=self.padding,
-            dilation=self.dilation_rate,
-            groups=self.groups,
-            data_format=self.data_format,
-        )
-        if self.bias is not None:
-            last = self.data_format == "channels_last"
-            outputs = outputs + self.bias.value.reshape(-1, *(() if last else (1,) * self.rank))
-        return self.activation(outputs)
+        kernel = self.kernel.value
+        return self._finish(convolution.conv(inputs, kernel, groups=self.groups, **self._options()))
 
 
 _SHARED = ("activation", "use_bias", "weight_options", "activity_regularizer")

@@ -79,6 +79,75 @@ def conv(
     x [B, *space, C] (or [B, C, *space] for "channels_first"), kernel [*window, C / groups, K] ->
     y [B, *space', K]. `padding` is "valid", "same", "causal" (one axis) or pairs of ints.
     """
+    return _slide(
+        x,
+        kernel,
+        (strides, padding, dilation, data_format),
+        lambda x, strides, dilation: _conv(x, kernel, strides, dilation, groups),
+    )
+
+
+def depthwise_conv(
+    x: Any,
+    kernel: Any,
+    *,
+    strides: Any = 1,
+    padding: Any = "valid",
+    dilation: Any = 1,
+    data_format: str = "channels_last",
+) -> Any:
+    """Each channel with filters of its own: x [B, *space, C], kernel [*window, C, M] ->
+    [B, *space', C M]; the M results of a channel stand side by side."""
+    return _slide(
+        x,
+        kernel,
+        (strides, padding, dilation, data_format),
+        lambda x, strides, dilation: _depthwise(x, kernel, strides, dilation),
+    )
+
+
+def conv_transpose(
+    x: Any,
+    kernel: Any,
+    *,
+    strides: Any = 1,
+    padding: str = "valid",
+    output_padding: Any = None,
+    dilation: Any = 1,
+    data_format: str = "channels_last",
+) -> Any:
+    """The transpose of convolution: y[p * strides + o * dilation, k] sums x[p, c] w[o, k, c].
+
+    x [B, *space, C], kernel [*window, K, C] -> [B, *space', K] with the sizes n strides for "same",
+    and for "valid" what more the window covers; `output_padding` adds to (n - 1) strides + the
+    window's size instead ("same": less its margins).
+    """
+    rank = kernel.ndim - 2
+    strides = tuple_of(strides, rank, "strides")
+    dilation = tuple_of(dilation, rank, "dilation_rate")
+    extra = (None,) * rank
+    if output_padding is not None:
+        extra = tuple_of(output_padding, rank, "output_padding", least=0)
+    if data_format == "channels_first":
+        x = jnp.moveaxis(x, 1, -1)
+    cuts = []
+    for n, k, s, d, more in zip(
+        x.shape[1:-1], kernel.shape, strides, dilation, extra, strict=False
+    ):
+        reach = d * (k - 1) + 1
+        if padding == "valid":
+            cuts.append((0, (n - 1) * s + max(reach, s if more is None else 0) + (more or 0)))
+            continue
+        size = n * s if more is None else (n - 1) * s + reach % 2 + more
+        margins = size - (n - 1) * s + reach - 2  # around x with s - 1 zeros between its elements
+        cuts.append((max(reach - 1 - (margins + 1) // 2, 0), size))
+    y: Any = _transposed(x, kernel, strides, dilation, tuple(cuts))
+    return jnp.moveaxis(y, -1, 1) if data_format == "channels_first" else y
+
+
+def _slide(x: Any, kernel: Any, window: Any, inner: Any) -> Any:
+    """Calls `inner(x, strides, dilation)` with x channels-last and padded."""
+    strides, padding, dilation, data_format = window
     rank = kernel.ndim - 2
     strides = tuple_of(strides, rank, "strides")
     dilation = tuple_of(dilation, rank, "dilation_rate")
@@ -87,14 +156,13 @@ def conv(
     pads = window_padding(padding, x.shape[1:-1], kernel.shape[:rank], strides, dilation)
     if any(before or after for before, after in pads):
         x = jnp.pad(x, [(0, 0), *pads, (0, 0)])
-    space = _space(x, kernel, strides, dilation)
-    if min(space) <= 0:
+    if min(_space(x, kernel, strides, dilation)) <= 0:
         raise ValueError(
             f"convolution window {kernel.shape[:rank]} with dilation {dilation} does not fit into "
             f"the input of size {x.shape[1:-1]} (padding included). Use a smaller kernel_size or "
             "padding='same'."
         )
-    y: Any = _conv(x, kernel, strides, dilation, groups)
+    y: Any = inner(x, strides, dilation)
     return jnp.moveaxis(y, -1, 1) if data_format == "channels_first" else y
 
 
@@ -109,14 +177,13 @@ def _space(x: Any, kernel: Any, strides: Any, dilation: Any) -> list[int]:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _conv(x: Any, kernel: Any, strides: Any, dilation: Any, groups: int) -> Any:
     """x [B, *space, C], padded already."""
-    space = "DHW"[-len(strides) :]
     return lax.conv_general_dilated(
         x,
         kernel,
         strides,
         "VALID",
         rhs_dilation=dilation,
-        dimension_numbers=(f"N{space}C", f"{space}IO", f"N{space}C"),
+        dimension_numbers=_letters(len(strides)),
         feature_group_count=groups,
     )
 
@@ -175,3 +242,91 @@ def _shift(x: Any, offset: Any, space: Any, strides: Any, dilation: Any) -> Any:
     starts = [o * d for o, d in zip(offset, dilation, strict=True)]
     limits = [a + (n - 1) * s + 1 for a, n, s in zip(starts, space, strides, strict=True)]
     return lax.slice(x, (0, *starts, 0), (x.shape[0], *limits, x.shape[-1]), (1, *strides, 1))
+
+
+def _letters(rank: int) -> tuple[str, str, str]:
+    """How XLA is told where the axes are: channels last."""
+    space = "DHW"[-rank:]
+    return f"N{space}C", f"{space}IO", f"N{space}C"
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _depthwise(x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
+    """x [B, *space, C], padded already; kernel [*window, C, M]."""
+    channels = x.shape[-1]
+    return lax.conv_general_dilated(
+        x,
+        kernel.reshape(*kernel.shape[:-2], 1, -1),
+        strides,
+        "VALID",
+        rhs_dilation=dilation,
+        dimension_numbers=_letters(len(strides)),
+        feature_group_count=channels,
+    )
+
+
+def _depthwise_sum(x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
+    """The same as a sum over the window's offsets, whose gradient is fast inside loops."""
+    *window, channels, multiplier = kernel.shape
+    space = _space(x, kernel, strides, dilation)
+    y = sum(
+        _shift(x, offset, space, strides, dilation)[..., None] * kernel[offset]
+        for offset in itertools.product(*map(range, window))
+    )
+    return y.reshape(x.shape[0], *space, channels * multiplier)  # type: ignore[union-attr]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _transposed(x: Any, kernel: Any, strides: Any, dilation: Any, cuts: Any) -> Any:
+    """x [B, *space, C], kernel [*window, K, C]; `cuts` (elements cut before, size) of each axis."""
+    rank = len(strides)
+    padding = []
+    for n, k, s, d, (before, size) in zip(
+        x.shape[1:-1], kernel.shape[:rank], strides, dilation, cuts, strict=True
+    ):
+        low = d * (k - 1) - before
+        padding.append((low, size - ((n - 1) * s + 1) - low + d * (k - 1)))
+    return lax.conv_general_dilated(
+        x,
+        jnp.swapaxes(jnp.flip(kernel, range(rank)), -1, -2),
+        (1,) * rank,
+        padding,
+        lhs_dilation=strides,
+        rhs_dilation=dilation,
+        dimension_numbers=_letters(rank),
+    )
+
+
+def _transposed_sum(x: Any, kernel: Any, strides: Any, dilation: Any, cuts: Any) -> Any:
+    """The same as one product with the kernel and a sum over offsets, each put in its places."""
+    *window, filters, channels = kernel.shape
+    z = x.reshape(-1, channels) @ kernel.reshape(-1, channels).T
+    z = z.reshape(*x.shape[:-1], *window, filters)
+    y: Any = 0
+    for offset in itertools.product(*map(range, window)):
+        part = z[(..., *offset, slice(None))]
+        places = [(0, 0, 0)]
+        for n, o, s, d, (before, size) in zip(
+            x.shape[1:-1], offset, strides, dilation, cuts, strict=True
+        ):
+            low = o * d - before
+            places.append((low, size - ((n - 1) * s + 1) - low, s - 1))
+        y = y + lax.pad(part, jnp.zeros((), x.dtype), [*places, (0, 0, 0)])
+    return y
+
+
+def _by_sums(function: Any, sums: Any) -> None:
+    """Gives an operation the gradient of its other form, which is also what training runs."""
+
+    def forward(x: Any, kernel: Any, *window: Any) -> Any:
+        return sums(x, kernel, *window), (x, kernel)
+
+    def backward(*args: Any) -> Any:
+        *window, (x, kernel), gradient = args
+        return jax.vjp(lambda x, kernel: sums(x, kernel, *window), x, kernel)[1](gradient)
+
+    function.defvjp(forward, backward)
+
+
+_by_sums(_depthwise, _depthwise_sum)
+_by_sums(_transposed, _transposed_sum)

@@ -1,0 +1,455 @@
+"""Attention layers: multi-head with projections, and the plain ones of one head.
+
+The arithmetic is `ops/attention.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+
+from carnyx import random, regularizers
+from carnyx.core.layer import Layer
+from carnyx.layers import arguments
+from carnyx.layers.arguments import documented
+from carnyx.layers.dense import EinsumDense
+from carnyx.layers.dropout import Dropout
+from carnyx.ops import attention
+from carnyx.random import SeedGenerator
+
+_OPTIONS = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")
+_OPTIONS += ("bias_initializer", "bias_regularizer", "bias_constraint")
+
+
+class ProjectedAttention(Layer):
+    """What the multi-head layers share: projections, masks, dropout and the gate."""
+
+    heads: tuple[int, int]  # of queries, of keys and values
+    sizes: tuple[int, int]  # of a head of queries and keys, of values
+    attention_axes: tuple[int, ...] | None = (1,)
+    output_shape: Any = None
+    query_dense: Any  # the projections; files find them under these names
+    key_dense: Any
+    value_dense: Any
+    gate_dense: Any
+
+    def _setup(self, options: dict[str, Any]) -> None:
+        """Keeps the arguments that both layers have."""
+        self.dropout = arguments.number(self, "dropout", options["dropout"], 0, 1)
+        self.use_bias = arguments.flag(self, "use_bias", options["use_bias"])
+        self.use_gate = arguments.flag(self, "use_gate", options["use_gate"])
+        window = options["sliding_window"]
+        self.sliding_window = window and arguments.whole(self, "sliding_window", window)
+        self.flash_attention = options["flash_attention"]
+        self.seed = options["seed"]
+        self._penalty = regularizers.get(options["activity_regularizer"])
+        arguments.keep(self, **{name: options[name] for name in _OPTIONS})
+        self._dropout_layer = Dropout(self.dropout, dtype=self.dtype_policy, seed=self.seed)
+        self.supports_masking = True
+
+    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
+        return name != "flash_attention" and super()._in_config(name, value, default, owner)
+
+    def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
+        if name == "activity_regularizer":  # the projections' own, as in Keras
+            return self._penalty
+        return super()._config_value(name, recorded, owner)
+
+    def _projection(self, name: str, equation: str, shape: Any, bias_axes: str) -> EinsumDense:
+        layer = EinsumDense(
+            equation,
+            shape,
+            bias_axes=bias_axes if self.use_bias else None,
+            activity_regularizer=self._penalty,
+            dtype=self.dtype_policy,
+            name=name,
+            **{option: getattr(self, option) for option in _OPTIONS},
+        )
+        layer.supports_masking = True  # masks are this layer's business
+        return layer
+
+    def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
+        key_shape = value_shape if key_shape is None else key_shape
+        if tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}': value and key have the same shape but for "
+                f"the last axis. Received value {value_shape} and key {key_shape}."
+            )
+        free = len(query_shape) - 2
+        if self.attention_axes is None:
+            self.attention_axes = tuple(range(1, free + 1))
+        (many, few), (size, value_size) = self.heads, self.sizes
+        inputs = "abefghijk"[: free + 1]
+        spread, gather = f"{inputs}c,cyz->{inputs}yz", f"{inputs}yz,yz"
+        parts = {
+            "query": (query_shape, many, size),
+            "key": (key_shape, few, size),
+            "gate": (query_shape, many, value_size),
+            "value": (value_shape, few, value_size),
+        }
+        if not self.use_gate:
+            del parts["gate"]
+        for name, (shape, count, width) in parts.items():
+            layer = self._projection(name, spread, (*(None,) * free, count, width), "yz")
+            layer.build(shape)
+            setattr(self, f"{name}_dense", layer)
+        out = self.output_shape or (query_shape[-1],)
+        letters = "lmnopqrs"[: len(out)]
+        equation = f"{gather}{letters}->{inputs}{letters}"
+        shape = (*(None,) * free, *out)
+        self.output_dense = self._projection("attention_output", equation, shape, letters)
+        self.output_dense.build((*query_shape[:-1], many, value_size))
+
+    def call(
+        self,
+        query: Any,
+        value: Any,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        key = value if key is None else key
+        mask = self._mask(
+            query, value, query_mask, (value_mask, key_mask), attention_mask, use_causal_mask
+        )
+        q, k, v = self.query_dense(query), self.key_dense(key), self.value_dense(value)
+        out, weights = self._attend(q, k, v, mask, bool(training))
+        if self.use_gate:
+            out = out * jnp.asarray(1, out.dtype) / (1 + jnp.exp(-self.gate_dense(query)))
+        out = self.output_dense(out)
+        return (out, weights) if return_attention_scores else out
+
+    def _mask(
+        self, query: Any, value: Any, queries: Any, sources: Any, given: Any, causal: bool
+    ) -> Any:
+        """All masks that there are, joined: [B, T, S], or of more axes if one was given so."""
+        targets, size = query.shape[1], value.shape[1]
+        masks = [jnp.asarray(m, bool)[:, None, :] for m in sources if m is not None]
+        if queries is not None:
+            masks.append(jnp.asarray(queries, bool)[:, :, None])
+        if causal:
+            masks.append(attention.causal_mask(targets, size))
+        if self.sliding_window is not None:
+            masks.append(attention.window_mask(targets, size, self.sliding_window))
+        joined = None if given is None else jnp.asarray(given, bool)
+        for mask in masks:
+            if joined is not None and joined.ndim == 4:
+                mask = mask[:, None]
+            joined = mask if joined is None else joined & mask
+        return joined
+
+    def _attend(self, q: Any, k: Any, v: Any, mask: Any, training: bool) -> tuple[Any, Any]:
+        """Attention over `attention_axes`, every other axis a batch axis."""
+        axes = self.attention_axes or (1,)
+        rank = q.ndim - 2
+        axes = tuple(a % (rank + 1) if a < 0 else a for a in axes)
+        others = [a for a in range(1, rank) if a not in axes]
+        order = [0, *others, *axes, rank, rank + 1]
+
+        def flat(x: Any) -> Any:
+            x = x.transpose(order)
+            batch = math.prod(x.shape[: 1 + len(others)])
+            return x.reshape(batch, -1, *x.shape[-2:])
+
+        sizes = [q.shape[a] for a in (0, *others)]
+        times = [q.shape[a] for a in axes], [k.shape[a] for a in axes]
+        if mask is not None:
+            mask = self._flat_mask(mask, sizes, times)
+        dropout = (lambda w: self._dropout_layer(w, training=True)) if training else None
+        out, weights = attention.attend(flat(q), flat(k), flat(v), mask, dropout=dropout)
+        out = out.reshape(*sizes, *times[0], *out.shape[-2:])
+        back = [order.index(axis) for axis in range(rank + 2)]
+        return out.transpose(back), weights.reshape(*sizes, weights.shape[1], *times[0], *times[1])
+
+    def _flat_mask(self, mask: Any, sizes: list[int], times: Any) -> Any:
+        """A mask [B, (others,) (K,) *T, *S] as [B and others, 1 or K, T, S]."""
+        count = len(times[0])
+        wanted = len(sizes) + 1 + 2 * count
+        while mask.ndim < wanted:
+            mask = jnp.expand_dims(mask, -2 * count - 1)
+        heads = mask.shape[len(sizes)]
+        mask = jnp.broadcast_to(mask, (*sizes, heads, *times[0], *times[1]))
+        return mask.reshape(math.prod(sizes), heads, math.prod(times[0]), math.prod(times[1]))
+
+
+_MASKS = """
+    Call arguments: query [B, T, C], value and key [B, S, C] (key is value by default);
+    query_mask, value_mask, key_mask bool [B, length]; attention_mask bool [B, T, S] or
+    [B, K, T, S], True where attention may go; use_causal_mask: no source after its target;
+    return_attention_scores: also the weights [B, K, T, S].
+"""
+
+
+def _masks_told(cls: Any) -> Any:
+    cls.__doc__ = cls.__doc__.replace("[masks]\n", _MASKS.lstrip("\n ") + "\n")
+    return documented("use_bias", "weight_options", "seed")(cls)
+
+
+@_masks_told
+class MultiHeadAttention(ProjectedAttention):
+    """Attention with K heads, each on projections of its own: [B, T, C] -> [B, T, C].
+
+    head = softmax(q W_q (k W_k)' / sqrt(key_dim)) v W_v; the result is a projection of all heads.
+    Weights: query, key [C, K, key_dim], value [C, K, value_dim], attention_output
+    [K, value_dim, C], each with its bias.
+
+    [masks]
+
+    Args:
+        num_heads: K, from 1.
+        key_dim, value_dim: size of a head's queries and keys, and of its values (key_dim by
+            default).
+        dropout: fraction in [0, 1] of weights dropped in training.
+        output_shape: size or sizes of the last axis of the result; the query's by default.
+        attention_axes: the axes that attention is over; all but batch and features by default.
+        sliding_window: sources at least this far from their target are masked; None for none.
+        flash_attention: of Keras's signature: asks for one kernel, which no engine has yet.
+        use_gate: the heads are multiplied with sigmoid(query W_g).
+        [shared]
+
+    Raises:
+        ValueError: sizes below 1; value and key of different lengths.
+
+    Vaswani et al. (2017).
+
+    >>> import numpy as np
+    >>> x = np.ones((2, 5, 8))
+    >>> MultiHeadAttention(num_heads=2, key_dim=4)(x, x, use_causal_mask=True).shape
+    (2, 5, 8)
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int | None = None,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        output_shape: Any = None,
+        attention_axes: Any = None,
+        sliding_window: int | None = None,
+        flash_attention: bool | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        use_gate: bool = False,
+        seed: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        options = dict(locals())
+        super().__init__(**kwargs)
+        self._setup(options)
+        self.num_heads = arguments.whole(self, "num_heads", num_heads)
+        self.key_dim = arguments.whole(self, "key_dim", key_dim)
+        self.value_dim = arguments.whole(self, "value_dim", value_dim or key_dim)
+        self.heads, self.sizes = (num_heads, num_heads), (self.key_dim, self.value_dim)
+        axes = (attention_axes,) if isinstance(attention_axes, int) else attention_axes
+        self.attention_axes = None if axes is None else tuple(axes)
+        shape = (output_shape,) if isinstance(output_shape, int) else output_shape
+        self.output_shape = None if shape is None else tuple(shape)
+
+
+@_masks_told
+class GroupQueryAttention(ProjectedAttention):
+    """Attention whose query heads share heads of keys and values: [B, T, C] -> [B, T, C].
+
+    [masks]
+
+    Args:
+        head_dim: size of a head.
+        num_query_heads: K.
+        num_key_value_heads: a divisor of K; 1 is multi-query attention.
+        dropout: fraction in [0, 1] of weights dropped in training.
+        sliding_window: sources at least this far from their target are masked; None for none.
+        flash_attention: of Keras's signature: asks for one kernel, which no engine has yet.
+        use_gate: the heads are multiplied with sigmoid(query W_g).
+        [shared]
+
+    Raises:
+        ValueError: sizes below 1; K no multiple of the key heads.
+
+    Ainslie et al. (2023).
+
+    >>> import numpy as np
+    >>> x = np.ones((2, 5, 8))
+    >>> GroupQueryAttention(head_dim=4, num_query_heads=4, num_key_value_heads=2)(x, x).shape
+    (2, 5, 8)
+    """
+
+    def __init__(
+        self,
+        head_dim: int,
+        num_query_heads: int,
+        num_key_value_heads: int,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        sliding_window: int | None = None,
+        flash_attention: bool | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        use_gate: bool = False,
+        seed: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        options = dict(locals())
+        super().__init__(**kwargs)
+        self._setup(options)
+        self.head_dim = arguments.whole(self, "head_dim", head_dim)
+        self.num_query_heads = arguments.whole(self, "num_query_heads", num_query_heads)
+        self.num_key_value_heads = arguments.whole(self, "num_key_value_heads", num_key_value_heads)
+        if self.num_query_heads % self.num_key_value_heads:
+            raise arguments.refuse(
+                self,
+                "num_query_heads",
+                num_query_heads,
+                f"divisible by num_key_value_heads={num_key_value_heads}",
+            )
+        self.heads = (self.num_query_heads, self.num_key_value_heads)
+        self.sizes = (self.head_dim, self.head_dim)
+
+
+class PlainAttention(Layer):
+    """What Attention and AdditiveAttention share: everything but the scores."""
+
+    dropout = 0.0
+    seed: Any = None
+
+    def _start(self, use_scale: bool, dropout: float, seed: Any) -> None:
+        self.use_scale = arguments.flag(self, "use_scale", use_scale)
+        self.dropout = arguments.number(self, "dropout", dropout, 0, 1)
+        self.seed = seed
+        self.seed_generator = SeedGenerator(seed) if self.dropout > 0 else None
+        self.supports_masking = True
+        self.scale: Any = None
+
+    def scores(self, query: Any, key: Any) -> Any:
+        """How well each query and key go together, [B, T, S]."""
+        raise NotImplementedError
+
+    def call(
+        self,
+        inputs: Any,
+        mask: Any = None,
+        training: bool = False,
+        return_attention_scores: bool = False,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        if not isinstance(inputs, (list, tuple)) or len(inputs) not in (2, 3):
+            raise ValueError("expected a list [query, value] or [query, value, key] as inputs")
+        query, value, key = (*inputs, inputs[1])[:3]
+        query_mask, value_mask = (None, None) if mask is None else mask[:2]
+        scores = self.scores(query, key)
+        allowed = None if value_mask is None else jnp.asarray(value_mask, bool)[:, None, :]
+        if use_causal_mask:
+            causal = attention.causal_mask(*scores.shape[-2:])
+            allowed = causal if allowed is None else allowed & causal
+        if allowed is not None:
+            far = 65504.0 if scores.dtype == jnp.float16 else 1e9  # the greatest half
+            scores = jnp.where(allowed, scores, scores - jnp.asarray(far, scores.dtype))
+        exact = jnp.exp(scores - scores.max(-1, keepdims=True))
+        weights = exact / exact.sum(-1, keepdims=True)
+        if training and self.seed_generator is not None:
+            weights = random.dropout(weights, self.dropout, seed=self.seed_generator)
+        out = weights @ value
+        if query_mask is not None:
+            out = jnp.where(jnp.asarray(query_mask, bool)[..., None], out, 0)
+        return (out, weights) if return_attention_scores else out
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        return None if previous_mask is None else previous_mask[0]
+
+
+@documented("seed")
+class Attention(PlainAttention):
+    """softmax(scores) value: query [B, T, C], value [B, S, V], key [B, S, C] -> [B, T, V].
+
+    Scores are query key' (Luong et al. 2015), or the sum over C of tanh(query + key).
+
+    Args:
+        use_scale: whether the scores have a factor that is learnt.
+        score_mode: "dot" or "concat".
+        dropout: fraction in [0, 1] of weights dropped in training.
+        [shared]
+
+    >>> import numpy as np
+    >>> Attention()([np.ones((2, 3, 4)), np.ones((2, 5, 4))]).shape
+    (2, 3, 4)
+    """
+
+    def __init__(
+        self,
+        use_scale: bool = False,
+        score_mode: str = "dot",
+        dropout: float = 0.0,
+        seed: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.score_mode = arguments.choice(self, "score_mode", score_mode, ("dot", "concat"))
+        self._start(use_scale, dropout, seed)
+
+    def build(self, input_shape: Any) -> None:
+        if self.use_scale:
+            self.scale = self.add_weight((), "ones", name="scale")
+        if self.score_mode == "concat":
+            self.concat_score_weight = self.add_weight((), "ones", name="concat_score_weight")
+
+    def scores(self, query: Any, key: Any) -> Any:
+        scale = 1 if self.scale is None else self.scale.value
+        if self.score_mode == "dot":
+            return query @ jnp.swapaxes(key, -2, -1) * scale
+        pairs = jnp.tanh(scale * (query[..., :, None, :] + key[..., None, :, :]))
+        return self.concat_score_weight.value * pairs.sum(-1)
+
+
+class AdditiveAttention(PlainAttention):
+    """softmax(scores) value with scores = sum over C of scale tanh(query + key).
+
+    query [B, T, C], value [B, S, V], key [B, S, C] -> [B, T, V]. Bahdanau et al. (2015).
+
+    Args:
+        use_scale: whether each of the C terms has a factor that is learnt.
+        dropout: fraction in [0, 1] of weights dropped in training.
+
+    >>> import numpy as np
+    >>> AdditiveAttention()([np.ones((2, 3, 4)), np.ones((2, 5, 4))]).shape
+    (2, 3, 4)
+    """
+
+    def __init__(self, use_scale: bool = True, dropout: float = 0.0, **kwargs: Any) -> None:
+        seed = kwargs.pop("seed", None)
+        super().__init__(**kwargs)
+        self._start(use_scale, dropout, seed)
+
+    def _arguments(self) -> Any:
+        yield from super()._arguments()
+        yield "seed", self.seed, AdditiveAttention
+
+    def build(self, input_shape: Any) -> None:
+        if self.use_scale:
+            self.scale = self.add_weight((input_shape[0][-1],), "glorot_uniform", name="scale")
+
+    def scores(self, query: Any, key: Any) -> Any:
+        scale = 1 if self.scale is None else self.scale.value
+        return (scale * jnp.tanh(query[..., :, None, :] + key[..., None, :, :])).sum(-1)
+
+
+__all__ = """
+    AdditiveAttention Attention GroupQueryAttention MultiHeadAttention
+""".split()

@@ -1,0 +1,365 @@
+"""Transposed, depthwise and separable convolutions. Plain ones are in `conv.py`.
+
+The arithmetic is `ops/convolution.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from carnyx import activations
+from carnyx.layers import arguments
+from carnyx.layers.arguments import documented
+from carnyx.layers.conv import Windowed
+from carnyx.ops import convolution
+
+
+class ConvTranspose(Windowed):
+    """What Conv1DTranspose, Conv2DTranspose and Conv3DTranspose share."""
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        output_padding: Any = None,
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.filters = arguments.whole(self, "filters", filters)
+        self._window(kernel_size, strides, padding, data_format, dilation_rate)
+        self.output_padding = output_padding
+        if output_padding is not None:
+            more = arguments.sizes(self, "output_padding", output_padding, self.rank, least=0)
+            if any(m >= s for m, s in zip(more, self.strides, strict=True)):
+                raise arguments.refuse(
+                    self, "output_padding", output_padding, f"below strides={self.strides}"
+                )
+            self.output_padding = more
+        self._no_strides_with_dilation()
+        self.activation = activations.get(activation)
+        self.use_bias = arguments.flag(self, "use_bias", use_bias)
+        arguments.keep(
+            self,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+        )
+
+    def build(self, input_shape: Any) -> None:
+        shape = (*self.kernel_size, self.filters, self._channels(input_shape))
+        self.kernel = arguments.add_weight(self, "kernel", shape)
+        self.bias = arguments.add_weight(self, "bias", (self.filters,)) if self.use_bias else None
+
+    def call(self, inputs: Any) -> Any:
+        return self._finish(
+            convolution.conv_transpose(
+                inputs,
+                self.kernel.value,
+                output_padding=self.output_padding,
+                **self._options(),
+            )
+        )
+
+
+class DepthwiseConv(Windowed):
+    """What DepthwiseConv1D and DepthwiseConv2D share."""
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        depth_multiplier: int = 1,
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self._window(kernel_size, strides, padding, data_format, dilation_rate)
+        self._no_strides_with_dilation()
+        self.depth_multiplier = arguments.whole(self, "depth_multiplier", depth_multiplier)
+        self.activation = activations.get(activation)
+        self.use_bias = arguments.flag(self, "use_bias", use_bias)
+        arguments.keep(
+            self,
+            depthwise_initializer=depthwise_initializer,
+            bias_initializer=bias_initializer,
+            depthwise_regularizer=depthwise_regularizer,
+            bias_regularizer=bias_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            bias_constraint=bias_constraint,
+        )
+
+    def build(self, input_shape: Any) -> None:
+        channels = self._channels(input_shape)
+        shape = (*self.kernel_size, channels, self.depth_multiplier)
+        self.kernel = arguments.add_weight(self, "kernel", shape, prefix="depthwise")
+        size = (channels * self.depth_multiplier,)
+        self.bias = arguments.add_weight(self, "bias", size) if self.use_bias else None
+
+    def call(self, inputs: Any) -> Any:
+        kernel = self.kernel.value
+        return self._finish(convolution.depthwise_conv(inputs, kernel, **self._options()))
+
+
+class SeparableConv(Windowed):
+    """What SeparableConv1D and SeparableConv2D share."""
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        depth_multiplier: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        pointwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer: Any = None,
+        pointwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        pointwise_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.filters = arguments.whole(self, "filters", filters)
+        self._window(kernel_size, strides, padding, data_format, dilation_rate)
+        self._no_strides_with_dilation()
+        self.depth_multiplier = arguments.whole(self, "depth_multiplier", depth_multiplier)
+        self.activation = activations.get(activation)
+        self.use_bias = arguments.flag(self, "use_bias", use_bias)
+        arguments.keep(
+            self,
+            depthwise_initializer=depthwise_initializer,
+            pointwise_initializer=pointwise_initializer,
+            bias_initializer=bias_initializer,
+            depthwise_regularizer=depthwise_regularizer,
+            pointwise_regularizer=pointwise_regularizer,
+            bias_regularizer=bias_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            pointwise_constraint=pointwise_constraint,
+            bias_constraint=bias_constraint,
+        )
+
+    def build(self, input_shape: Any) -> None:
+        channels, multiplier = self._channels(input_shape), self.depth_multiplier
+        self.depthwise_kernel = arguments.add_weight(
+            self, "depthwise_kernel", (*self.kernel_size, channels, multiplier), "depthwise"
+        )
+        shape = (*(1,) * self.rank, channels * multiplier, self.filters)
+        self.pointwise_kernel = arguments.add_weight(self, "pointwise_kernel", shape, "pointwise")
+        self.bias = arguments.add_weight(self, "bias", (self.filters,)) if self.use_bias else None
+
+    def call(self, inputs: Any) -> Any:
+        x = convolution.depthwise_conv(inputs, self.depthwise_kernel.value, **self._options())
+        x = convolution.conv(x, self.pointwise_kernel.value, data_format=self.data_format)
+        return self._finish(x)
+
+
+_WINDOW = """kernel_size: size of the window, a number or one for each spatial axis.
+        strides, dilation_rate: steps between windows, and between places in a window; not both
+            above 1."""
+_FILTERS = "filters: the number of output channels, from 1."
+_MULTIPLIER = "depth_multiplier: M, the number of filters of each channel, from 1."
+
+
+def _told(cls: Any) -> Any:
+    """Writes the shared lines of a docstring."""
+    for mark, text in (("window", _WINDOW), ("filters", _FILTERS), ("multiplier", _MULTIPLIER)):
+        cls.__doc__ = cls.__doc__.replace(f"[{mark}]", text)
+    shared = ("padding", "activation", "use_bias", "weight_options", "data_format")
+    return documented(*shared, "activity_regularizer")(cls)
+
+
+@_told
+class Conv1DTranspose(ConvTranspose):
+    """The transpose of Conv1D, which makes sequences longer: [B, T, C] -> [B, T', filters].
+
+    y[p * strides + o * dilation_rate, k] = activation(b[k] + sum of x[p, c] W[o, k, c]);
+    T' = T strides for "same", and at least that for "valid". Weights: kernel W
+    [kernel_size, filters, C], bias b [filters].
+
+    Args:
+        [filters]
+        [window]
+        output_padding: elements more at the end, from 0, below strides; None: as said above.
+        [shared]
+
+    Raises:
+        ValueError: sizes below 1, an output_padding that is not below strides.
+
+    Dumoulin & Visin (2016).
+
+    >>> import numpy as np
+    >>> Conv1DTranspose(4, 3, strides=2, padding="same")(np.ones((1, 5, 2))).shape
+    (1, 10, 4)
+    """
+
+    rank = 1
+
+
+@_told
+class Conv2DTranspose(ConvTranspose):
+    """The transpose of Conv2D, which makes images larger: [B, H, W, C] -> [B, H', W', filters].
+
+    As `Conv1DTranspose`, over two axes. Kernel [*kernel_size, filters, C].
+
+    Args:
+        [filters]
+        [window]
+        output_padding: elements more at the end, from 0, below strides.
+        [shared]
+
+    >>> import numpy as np
+    >>> Conv2DTranspose(4, 3, strides=2, padding="same")(np.ones((1, 5, 6, 2))).shape
+    (1, 10, 12, 4)
+    """
+
+    rank = 2
+
+
+@_told
+class Conv3DTranspose(ConvTranspose):
+    """The transpose of Conv3D: [B, D, H, W, C] -> [B, D', H', W', filters].
+
+    As `Conv1DTranspose`, over three axes. Kernel [*kernel_size, filters, C].
+
+    Args:
+        [filters]
+        [window]
+        output_padding: elements more at the end, from 0, below strides.
+        [shared]
+
+    >>> import numpy as np
+    >>> Conv3DTranspose(4, 2, strides=2)(np.ones((1, 2, 3, 4, 2))).shape
+    (1, 4, 6, 8, 4)
+    """
+
+    rank = 3
+
+
+@_told
+class DepthwiseConv1D(DepthwiseConv):
+    """Each channel of a sequence with filters of its own: [B, T, C] -> [B, T', C M].
+
+    y[p, c M + m] = activation(b + sum over o of x[p * strides + o * dilation_rate, c] W[o, c, m]).
+    Weights: kernel W [kernel_size, C, M], bias b [C M].
+
+    Args:
+        [window]
+        [multiplier]
+        [shared]
+
+    >>> import numpy as np
+    >>> DepthwiseConv1D(3, depth_multiplier=2)(np.ones((1, 5, 4))).shape
+    (1, 3, 8)
+    """
+
+    rank = 1
+
+
+@_told
+class DepthwiseConv2D(DepthwiseConv):
+    """Each channel of an image with filters of its own: [B, H, W, C] -> [B, H', W', C M].
+
+    As `DepthwiseConv1D`, over two axes. Kernel [*kernel_size, C, M].
+
+    Args:
+        [window]
+        [multiplier]
+        [shared]
+
+    >>> import numpy as np
+    >>> DepthwiseConv2D(3, padding="same")(np.ones((1, 5, 6, 4))).shape
+    (1, 5, 6, 4)
+    """
+
+    rank = 2
+
+
+@_told
+class SeparableConv1D(SeparableConv):
+    """A depthwise convolution, then a weighted sum over channels: [B, T, C] -> [B, T', filters].
+
+    Weights: depthwise_kernel [kernel_size, C, M], pointwise_kernel [1, C M, filters],
+    bias [filters].
+
+    Args:
+        [filters]
+        [window]
+        [multiplier]
+        [shared]
+
+    Chollet (2017), "Xception".
+
+    >>> import numpy as np
+    >>> SeparableConv1D(3, 2, padding="same")(np.ones((1, 5, 4))).shape
+    (1, 5, 3)
+    """
+
+    rank = 1
+
+
+@_told
+class SeparableConv2D(SeparableConv):
+    """A depthwise convolution, then a weighted sum over channels, of images.
+
+    [B, H, W, C] -> [B, H', W', filters]; depthwise_kernel [*kernel_size, C, M], pointwise_kernel
+    [1, 1, C M, filters], bias [filters].
+
+    Args:
+        [filters]
+        [window]
+        [multiplier]
+        [shared]
+
+    >>> import numpy as np
+    >>> SeparableConv2D(3, 2)(np.ones((1, 5, 6, 4))).shape
+    (1, 4, 5, 3)
+    """
+
+    rank = 2
+
+
+Convolution1DTranspose = Conv1DTranspose
+Convolution2DTranspose = Conv2DTranspose
+Convolution3DTranspose = Conv3DTranspose
+SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D
+
+__all__ = """
+    Conv1DTranspose Conv2DTranspose Conv3DTranspose Convolution1DTranspose Convolution2DTranspose
+    Convolution3DTranspose DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D
+    SeparableConvolution1D SeparableConvolution2D
+""".split()
