@@ -46,10 +46,36 @@ def data(kind: str, batch: int = 7, classes: int = 5, seed: int = 0) -> tuple[An
         "column_labels": (labels[:, None], probabilities),
         "labels_logits": (labels, logits),
         "step_labels": (rng.integers(0, classes, (batch, 3)), np.exp(steps)),
+        "labels_units": (labels % 2, logits / np.linalg.norm(logits, axis=-1, keepdims=True)),
+        "classes": (labels, rng.integers(0, classes, batch)),
         "one_hot_steps": (np.eye(classes)[rng.integers(0, classes, (batch, 3))], np.exp(steps)),
     }[kind]
     whole = "labels" in kind
     return y.astype("int32" if whole else "float32"), f.astype("float32")
+
+
+def _overlap(y, p, missed, wrong):
+    """Tversky's index by a loop over rows; Dice's is the one of weights 0.5."""
+    found = []
+    for a, b in zip(y, p, strict=True):
+        both = (a * b).sum()
+        found.append(both / (both + missed * (a - a * b).sum() + wrong * (b - a * b).sum()))
+    return np.array(found)
+
+
+def _circle(y, f):
+    """Sun et al.'s equation by a loop, gamma 5 and margin 0.3."""
+    found = []
+    for i in range(len(y)):
+        pull = push = 0.0
+        for j in range(len(y)):
+            d = max(1 - f[i] @ f[j], 0)
+            if y[i] != y[j]:
+                push += np.exp(5 * max(1.3 - d, 0) * (0.7 - d))
+            elif i != j:
+                pull += np.exp(-5 * (0.3 + d) * (0.3 - d))
+        found.append(np.log(1 + pull * push))
+    return np.array(found)
 
 
 def _sigmoid(x):
@@ -216,4 +242,20 @@ CASES = [
         lambda y, p: np.where(y == 1, 0.0, _cce(_rows(y, p), p)),
         {"ignore_class": 1},
     ),
+    Case(
+        "CategoricalGeneralizedCrossEntropy",
+        "categorical_generalized_cross_entropy",
+        "labels",
+        lambda y, p: (1 - p[np.arange(len(y)), y] ** 0.7) / 0.7,
+        {"q": 0.7},
+    ),
+    Case("Dice", "dice", "binary", lambda y, p: 1 - _overlap(y, p, 0.5, 0.5), {"axis": -1}),
+    Case(
+        "Tversky",
+        "tversky",
+        "binary",
+        lambda y, p: 1 - _overlap(y, p, 0.7, 0.2),
+        {"alpha": 0.7, "beta": 0.2, "axis": -1},
+    ),
+    Case("Circle", "circle", "labels_units", _circle, {"gamma": 5.0, "margin": 0.3}),
 ]

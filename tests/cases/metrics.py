@@ -126,6 +126,64 @@ SAME_AS_LOSS = {
 }
 LEVELS = [0.2, 0.7, 0.4]
 EVEN = [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+# Keras cuts weights to whole numbers under its default dtype for these.
+FLOAT = {"dtype": "float32"}
+
+
+def _iou(classes):
+    """Intersection over union by a loop over samples."""
+
+    def oracle(y, f, w):
+        y, f = (v.argmax(-1) if v.ndim == 2 else v for v in (y, f))
+        found = []
+        for c in classes:
+            both = sum(w[i] for i in range(len(w)) if y[i] == c and f[i] == c)
+            either = sum(w[i] for i in range(len(w)) if y[i] == c or f[i] == c)
+            found += [both / either] if either else []
+        return np.mean(found)
+
+    return oracle
+
+
+def _r2(y, f, w):
+    scores = []
+    for a, b in zip(y.T, f.T, strict=True):
+        centre = (w * a).sum() / w.sum()
+        scores.append(1 - (w * (a - b) ** 2).sum() / (w * (a - centre) ** 2).sum())
+    return np.mean(scores)
+
+
+def _rows(y, f, function):
+    return [function(a, b) for a, b in zip(y, f, strict=True)]
+
+
+def _pearson(a, b):
+    return np.corrcoef(a, b)[0, 1]
+
+
+def _lin(a, b):
+    covariance = np.cov(a, b, bias=True)
+    return 2 * covariance[0, 1] / (np.trace(covariance) + (a.mean() - b.mean()) ** 2)
+
+
+def _at(part, rest, bound_part, bound_rest):
+    """The greatest of one rate where another is at least 0.5, at eleven thresholds."""
+
+    def oracle(y, f, w):
+        best = 0.0
+        for t in np.linspace(0, 1, 11):
+            table = _confusion(y, f, w, t)
+            bound = table[bound_part] + table[bound_rest]
+            rate = table[part] + table[rest]
+            if bound and table[bound_part] / bound >= 0.5 and rate:
+                best = max(best, table[part] / rate)
+        return best
+
+    return oracle
+
+
 CASES = [
     *(
         Case(case.cls, case.data, mean(case.oracle), case.kwargs)
@@ -196,4 +254,25 @@ CASES = [
         for threshold in (None, 0.3)
     ),
     Case("F1Score", "one_hot", _fbeta(1.0, "macro", None), {"average": "macro"}),
+    Case("IoU", "classes", _iou((0, 2)), {"num_classes": 5, "target_class_ids": [0, 2], **FLOAT}),
+    Case("MeanIoU", "classes", _iou(range(5)), {"num_classes": 5, **FLOAT}),
+    Case("OneHotMeanIoU", "one_hot", _iou(range(5)), {"num_classes": 5, **FLOAT}),
+    Case("OneHotIoU", "one_hot", _iou((1,)), {"num_classes": 5, "target_class_ids": [1], **FLOAT}),
+    Case("R2Score", "real", _r2),
+    Case("PearsonCorrelation", "real", mean(lambda y, f: _rows(y, f, _pearson))),
+    Case("ConcordanceCorrelation", "real", mean(lambda y, f: _rows(y, f, _lin))),
+    Case("PrecisionAtRecall", "binary", _at(0, 1, 0, 3), {"recall": 0.5, "num_thresholds": 11}),
+    Case("RecallAtPrecision", "binary", _at(0, 3, 0, 1), {"precision": 0.5, "num_thresholds": 11}),
+    Case(
+        "SensitivityAtSpecificity",
+        "binary",
+        _at(0, 3, 2, 1),
+        {"specificity": 0.5, "num_thresholds": 11},
+    ),
+    Case(
+        "SpecificityAtSensitivity",
+        "binary",
+        _at(2, 1, 0, 3),
+        {"sensitivity": 0.5, "num_thresholds": 11},
+    ),
 ]

@@ -1,7 +1,8 @@
 """Losses by name: what `compile(loss=...)` and configs may say.
 
-`regression.py`, `probabilistic.py` and `margin.py` hold the formulas and their classes, `base.py`
-weights and reduction, `targets.py` the errors for targets that do not fit.
+`regression.py`, `probabilistic.py`, `margin.py`, `overlap.py` and `similarity.py` hold the formulas
+and their classes, `base.py` weights and reduction, `targets.py` the errors for targets that do not
+fit.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from carnyx.losses.margin import (
     hinge,
     squared_hinge,
 )
+from carnyx.losses.overlap import Dice, Tversky, dice, tversky
 from carnyx.losses.probabilistic import (
     BinaryCrossentropy,
     BinaryFocalCrossentropy,
     CategoricalCrossentropy,
     CategoricalFocalCrossentropy,
+    CategoricalGeneralizedCrossEntropy,
     KLDivergence,
     Poisson,
     SparseCategoricalCrossentropy,
@@ -31,6 +34,7 @@ from carnyx.losses.probabilistic import (
     binary_focal_crossentropy,
     categorical_crossentropy,
     categorical_focal_crossentropy,
+    categorical_generalized_cross_entropy,
     kl_divergence,
     poisson,
     sparse_categorical_crossentropy,
@@ -51,6 +55,7 @@ from carnyx.losses.regression import (
     mean_squared_error,
     mean_squared_logarithmic_error,
 )
+from carnyx.losses.similarity import Circle, circle
 
 # One row per loss: class, function, further names of the function.
 LOSSES: tuple[tuple[Any, Any, tuple[str, ...]], ...] = (
@@ -71,6 +76,10 @@ LOSSES: tuple[tuple[Any, Any, tuple[str, ...]], ...] = (
     (CategoricalCrossentropy, categorical_crossentropy, ()),
     (CategoricalFocalCrossentropy, categorical_focal_crossentropy, ()),
     (SparseCategoricalCrossentropy, sparse_categorical_crossentropy, ()),
+    (CategoricalGeneralizedCrossEntropy, categorical_generalized_cross_entropy, ()),
+    (Dice, dice, ()),
+    (Tversky, tversky, ()),
+    (Circle, circle, ()),
 )
 CLASSES = {cls.__name__: cls for cls, _, _ in LOSSES}
 FUNCTIONS = {name: f for _, f, more in LOSSES for name in (f.__name__, *more)}

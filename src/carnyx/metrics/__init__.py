@@ -1,7 +1,8 @@
 """Metrics by name: what `compile(metrics=...)` and configs may say.
 
 `base.py` holds Metric, `reduction.py` sums and means, `accuracy.py`, `regression.py` (means of
-losses), `confusion.py` (counts at thresholds) and `fscore.py` the rest.
+losses), `confusion.py` (counts at thresholds), `operating.py`, `fscore.py`, `overlap.py` and
+`correlation.py` the rest.
 """
 
 from __future__ import annotations
@@ -35,7 +36,28 @@ from carnyx.metrics.confusion import (
     TrueNegatives,
     TruePositives,
 )
+from carnyx.metrics.correlation import (
+    ConcordanceCorrelation,
+    PearsonCorrelation,
+    R2Score,
+    concordance_correlation,
+    pearson_correlation,
+)
 from carnyx.metrics.fscore import F1Score, FBetaScore
+from carnyx.metrics.operating import (
+    PrecisionAtRecall,
+    RecallAtPrecision,
+    SensitivityAtSpecificity,
+    SpecificityAtSensitivity,
+)
+from carnyx.metrics.overlap import (
+    BinaryIoU,
+    ConfusionMatrix,
+    IoU,
+    MeanIoU,
+    OneHotIoU,
+    OneHotMeanIoU,
+)
 from carnyx.metrics.reduction import Mean, MeanMetricWrapper, Sum
 from carnyx.metrics.regression import (
     BinaryCrossentropy,
@@ -76,6 +98,19 @@ METRICS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (AUC, ()),
     (FBetaScore, ("fbeta_score",)),
     (F1Score, ()),
+    (PrecisionAtRecall, ()),
+    (RecallAtPrecision, ()),
+    (SensitivityAtSpecificity, ()),
+    (SpecificityAtSensitivity, ()),
+    (IoU, ()),
+    (BinaryIoU, ()),
+    (MeanIoU, ()),
+    (OneHotIoU, ()),
+    (OneHotMeanIoU, ()),
+    (ConfusionMatrix, ()),
+    (R2Score, ()),
+    (PearsonCorrelation, ()),
+    (ConcordanceCorrelation, ()),
     (MeanSquaredError, ("mse", "MSE")),
     (RootMeanSquaredError, ()),
     (MeanAbsoluteError, ("mae", "MAE")),
@@ -104,6 +139,8 @@ FUNCTIONS = {
             sparse_categorical_accuracy,
             top_k_categorical_accuracy,
             sparse_top_k_categorical_accuracy,
+            concordance_correlation,
+            pearson_correlation,
         )
     },
 }

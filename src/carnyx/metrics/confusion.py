@@ -123,7 +123,7 @@ def counts(
     return dict(zip(COUNTS, found, strict=True))
 
 
-class _CountMetric(Metric):
+class CountMetric(Metric):
     """Keeps some of `COUNTS` at thresholds."""
 
     kept: tuple[str, ...] = COUNTS
@@ -155,7 +155,7 @@ class _CountMetric(Metric):
         return super()._config_value(name, recorded, owner)
 
 
-class _ConditionCount(_CountMetric):
+class _ConditionCount(CountMetric):
     def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
         self.thresholds = parse_thresholds(thresholds, 0.5)
@@ -212,7 +212,7 @@ class FalseNegatives(_ConditionCount):
     kept = ("false_negatives",)
 
 
-class _Share(_CountMetric):
+class _Share(CountMetric):
     """kept[0] / (kept[0] + kept[1]) at thresholds."""
 
     def __init__(
@@ -267,7 +267,7 @@ class Recall(_Share):
     kept = ("true_positives", "false_negatives")
 
 
-class AUC(_CountMetric):
+class AUC(CountMetric):
     """The area under the ROC or the precision-recall curve, from counts at thresholds.
 
     Args:

@@ -1,0 +1,145 @@
+"""The best value of one rate where another is good enough, over thresholds.
+
+The counts are those of `confusion.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from carnyx.metrics.confusion import CountMetric
+
+# Rate -> (part, rest): part / (part + rest).
+RATES = {
+    "precision": ("true_positives", "false_positives"),
+    "recall": ("true_positives", "false_negatives"),
+    "specificity": ("true_negatives", "false_positives"),
+}
+
+
+class OperatingPoint(CountMetric):
+    """What the four share: `wanted` is the rate that is reported, `bound` the one that is asked.
+
+    Shared arguments: num_thresholds, evenly spaced in [0, 1]; class_id, the only column that
+    counts. The result is 0 where no threshold is good enough.
+    """
+
+    wanted = ""
+    bound = ""
+
+    def _start(self, argument: str, value: float, num_thresholds: int, class_id: Any) -> None:
+        if not 0 <= value <= 1:
+            raise ValueError(
+                f"{type(self).__name__}: {argument} lies in [0, 1]. Received: {argument}={value!r}"
+            )
+        if num_thresholds < 1:
+            raise ValueError(
+                f"{type(self).__name__}: num_thresholds is a whole number from 1. "
+                f"Received: {num_thresholds!r}"
+            )
+        self.least, self.num_thresholds, self.class_id = value, num_thresholds, class_id
+        one = num_thresholds == 1
+        self.thresholds = [0.5] if one else np.linspace(0, 1, num_thresholds).tolist()
+        self._add_counts((num_thresholds,))
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        self._accumulate(y_true, y_pred, sample_weight=sample_weight, class_id=self.class_id)
+
+    def result(self) -> Any:
+        wanted, bound = self._share(*RATES[self.wanted]), self._share(*RATES[self.bound])
+        return jnp.max(jnp.where(bound >= self.least, wanted, 0)).astype(self.dtype)
+
+
+class SensitivityAtSpecificity(OperatingPoint):
+    """The greatest sensitivity TP / (TP + FN) at a specificity TN / (TN + FP) of at least
+    `specificity`, a number in [0, 1].
+
+    >>> float(SensitivityAtSpecificity(0.5)([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])) > 0.6
+    True
+    """
+
+    wanted, bound = "recall", "specificity"
+
+    def __init__(
+        self,
+        specificity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.specificity = specificity
+        self._start("specificity", specificity, num_thresholds, class_id)
+
+
+class SpecificityAtSensitivity(OperatingPoint):
+    """The greatest specificity TN / (TN + FP) at a sensitivity TP / (TP + FN) of at least
+    `sensitivity`, a number in [0, 1].
+
+    >>> float(SpecificityAtSensitivity(0.5)([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])) > 0.6
+    True
+    """
+
+    wanted, bound = "specificity", "recall"
+
+    def __init__(
+        self,
+        sensitivity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.sensitivity = sensitivity
+        self._start("sensitivity", sensitivity, num_thresholds, class_id)
+
+
+class PrecisionAtRecall(OperatingPoint):
+    """The greatest precision TP / (TP + FP) at a recall TP / (TP + FN) of at least
+    `recall`, a number in [0, 1].
+
+    >>> float(PrecisionAtRecall(0.5)([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])) > 0.6
+    True
+    """
+
+    wanted, bound = "precision", "recall"
+
+    def __init__(
+        self,
+        recall: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.recall = recall
+        self._start("recall", recall, num_thresholds, class_id)
+
+
+class RecallAtPrecision(OperatingPoint):
+    """The greatest recall TP / (TP + FN) at a precision TP / (TP + FP) of at least
+    `precision`, a number in [0, 1].
+
+    >>> float(RecallAtPrecision(0.5)([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])) > 0.6
+    True
+    """
+
+    wanted, bound = "recall", "precision"
+
+    def __init__(
+        self,
+        precision: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.precision = precision
+        self._start("precision", precision, num_thresholds, class_id)
