@@ -448,3 +448,8 @@ def test_messages_name_the_layer():
     model = carnyx.Sequential([carnyx.Input((5, 4)), layers.Flatten(name="flat")], name="net")
     with pytest.raises(ValueError, match="in layer 'net/cut' \\(Cropping1D\\)"):
         model.add(layers.Cropping1D(1, name="cut"))
+
+
+def test_softmax_of_a_row_without_places_is_zero():
+    out = layers.Softmax()(np.ones((1, 3), "float32"), mask=np.zeros((1, 3), bool))
+    assert out.tolist() == [[0, 0, 0]]

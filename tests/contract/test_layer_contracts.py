@@ -123,7 +123,7 @@ PASS_MASKS = (
     "Dense Activation ReLU LeakyReLU PReLU ELU Softmax Identity BatchNormalization "
     "LayerNormalization GroupNormalization UnitNormalization Dropout SpatialDropout1D "
     "SpatialDropout2D GaussianNoise GaussianDropout AlphaDropout ActivityRegularization "
-    "TimeDistributed"
+    "TimeDistributed Rescaling Normalization"
 ).split()
 
 

@@ -27,6 +27,7 @@ from carnyx.layers import (
     pooling,
     reshape,
     rnn,
+    tabular,
     wrappers,
 )
 from carnyx.layers.activation import *
@@ -43,6 +44,7 @@ from carnyx.layers.norm import *
 from carnyx.layers.pooling import *
 from carnyx.layers.reshape import *
 from carnyx.layers.rnn import *
+from carnyx.layers.tabular import *
 from carnyx.layers.wrappers import *
 
 _FAMILIES = (
@@ -60,6 +62,7 @@ _FAMILIES = (
     pooling,
     reshape,
     rnn,
+    tabular,
     wrappers,
 )
 

@@ -99,6 +99,75 @@ class Embedding(FileOptions, Layer):
         return jnp.not_equal(inputs, 0) if self.mask_zero else None
 
 
+class ReversibleEmbedding(Embedding):
+    """An `Embedding` that also turns vectors back into logits of the rows: x E' with reverse=True.
+
+    [B, ...] whole numbers -> [B, ..., output_dim]; reverse: [B, ..., output_dim] ->
+    [B, ..., input_dim].
+
+    Args:
+        input_dim, output_dim, mask_zero: as for `Embedding`.
+        tie_weights: whether one table serves both ways; else the way back has a kernel of its own.
+        reverse_dtype: the type of the way back; None for the layer's.
+        logit_soft_cap: c gives c tanh(logits / c); None for the logits.
+        [shared]
+
+    Press & Wolf (2017).
+
+    >>> import numpy as np
+    >>> layer = ReversibleEmbedding(10, 4)
+    >>> layer(layer(np.array([[3, 0]])), reverse=True).shape
+    (1, 2, 10)
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        tie_weights: bool = True,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
+        mask_zero: bool = False,
+        reverse_dtype: Any = None,
+        logit_soft_cap: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            input_dim,
+            output_dim,
+            embeddings_initializer=embeddings_initializer,
+            embeddings_regularizer=embeddings_regularizer,
+            embeddings_constraint=embeddings_constraint,
+            mask_zero=mask_zero,
+            **kwargs,
+        )
+        self.tie_weights = arguments.flag(self, "tie_weights", tie_weights)
+        self.reverse_dtype, self.logit_soft_cap = reverse_dtype, logit_soft_cap
+
+    def build(self, input_shape: Any = None) -> None:
+        super().build(input_shape)
+        if not self.tie_weights:
+            shape = (self.output_dim, self.input_dim)
+            self.reverse_embeddings = arguments.add_weight(
+                self, "reverse_embeddings", shape, prefix="embeddings"
+            )
+
+    def call(self, inputs: Any, reverse: bool = False) -> Any:
+        if not reverse:
+            return super().call(inputs)
+        kernel = self.embeddings.value.T if self.tie_weights else self.reverse_embeddings.value
+        dtype = self.reverse_dtype or self.compute_dtype
+        logits = inputs.astype(dtype) @ kernel.astype(dtype)
+        cap = self.logit_soft_cap
+        return logits if cap is None else cap * jnp.tanh(logits / cap)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        if jnp.issubdtype(jnp.asarray(inputs).dtype, jnp.floating) and inputs.ndim > 2:
+            return previous_mask
+        return super().compute_mask(inputs, previous_mask)
+
+
 __all__ = """
-    Embedding
+    Embedding ReversibleEmbedding
 """.split()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+from jax import lax
 
 from carnyx.core.layer import InputSpec, Layer
 from carnyx.layers import arguments
@@ -293,6 +294,113 @@ class GlobalAveragePooling3D(GlobalAveragePooling):
     rank = 3
 
 
+class AdaptivePooling(Layer):
+    """What the adaptive layers share: cells of nearly equal size, `output_size` of them an axis.
+
+    Cell i of o over n places is from floor(i n / o) up to ceil((i + 1) n / o).
+    """
+
+    rank = 0
+    reduce: Any = None  # of the array and an axis
+
+    def __init__(self, output_size: Any, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.output_size = arguments.sizes(self, "output_size", output_size, self.rank)
+        self.data_format = arguments.data_format(self, data_format)
+        self.input_spec = InputSpec(ndim=self.rank + 2)
+
+    def call(self, inputs: Any) -> Any:
+        first = 1 if self.data_format == "channels_last" else 2
+        x = inputs
+        for axis, cells in enumerate(self.output_size, first):
+            size = x.shape[axis]
+            parts = []
+            for i in range(cells):
+                start, end = i * size // cells, -(-(i + 1) * size // cells)
+                part = lax.slice_in_dim(x, start, end, axis=axis)
+                parts.append(type(self).reduce(part, axis))
+            x = jnp.stack(parts, axis)
+        return x
+
+
+class AdaptiveAveragePooling(AdaptivePooling):
+    """The mean of each cell."""
+
+    reduce = staticmethod(jnp.mean)
+
+
+class AdaptiveMaxPooling(AdaptivePooling):
+    """The maximum of each cell."""
+
+    reduce = staticmethod(jnp.max)
+
+
+class AdaptiveAveragePooling1D(AdaptiveAveragePooling):
+    """Means of `output_size` cells: [B, T, C] -> [B, output_size, C].
+
+    >>> import numpy as np
+    >>> AdaptiveAveragePooling1D(2)(np.ones((1, 5, 3))).shape
+    (1, 2, 3)
+    """
+
+    rank = 1
+
+
+class AdaptiveAveragePooling2D(AdaptiveAveragePooling):
+    """Means of `output_size` cells an axis: [B, H, W, C] -> [B, *output_size, C].
+
+    >>> import numpy as np
+    >>> AdaptiveAveragePooling2D(2)(np.ones((1, 5, 5, 3))).shape
+    (1, 2, 2, 3)
+    """
+
+    rank = 2
+
+
+class AdaptiveAveragePooling3D(AdaptiveAveragePooling):
+    """Means of `output_size` cells an axis: [B, D, H, W, C] -> [B, *output_size, C].
+
+    >>> import numpy as np
+    >>> AdaptiveAveragePooling3D(2)(np.ones((1, 5, 5, 5, 3))).shape
+    (1, 2, 2, 2, 3)
+    """
+
+    rank = 3
+
+
+class AdaptiveMaxPooling1D(AdaptiveMaxPooling):
+    """Maxima of `output_size` cells: [B, T, C] -> [B, output_size, C].
+
+    >>> import numpy as np
+    >>> AdaptiveMaxPooling1D(2)(np.ones((1, 5, 3))).shape
+    (1, 2, 3)
+    """
+
+    rank = 1
+
+
+class AdaptiveMaxPooling2D(AdaptiveMaxPooling):
+    """Maxima of `output_size` cells an axis: [B, H, W, C] -> [B, *output_size, C].
+
+    >>> import numpy as np
+    >>> AdaptiveMaxPooling2D(2)(np.ones((1, 5, 5, 3))).shape
+    (1, 2, 2, 3)
+    """
+
+    rank = 2
+
+
+class AdaptiveMaxPooling3D(AdaptiveMaxPooling):
+    """Maxima of `output_size` cells an axis: [B, D, H, W, C] -> [B, *output_size, C].
+
+    >>> import numpy as np
+    >>> AdaptiveMaxPooling3D(2)(np.ones((1, 5, 5, 5, 3))).shape
+    (1, 2, 2, 2, 3)
+    """
+
+    rank = 3
+
+
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D
@@ -301,7 +409,9 @@ GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2
 GlobalAvgPool3D = GlobalAveragePooling3D
 
 __all__ = """
-    AveragePooling1D AveragePooling2D AveragePooling3D AvgPool1D AvgPool2D AvgPool3D
+    AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
+    AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AveragePooling1D
+    AveragePooling2D AveragePooling3D AvgPool1D AvgPool2D AvgPool3D
     GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalAvgPool1D
     GlobalAvgPool2D GlobalAvgPool3D GlobalMaxPool1D GlobalMaxPool2D GlobalMaxPool3D
     GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D MaxPool1D MaxPool2D

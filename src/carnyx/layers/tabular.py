@@ -1,0 +1,323 @@
+"""Numbers and categories made ready for a model: Normalization, Discretization, CategoryEncoding,
+Rescaling. What is learnt from data is learnt by `adapt`, on the host, before training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from carnyx.core import dtypes
+from carnyx.core.layer import Layer
+from carnyx.layers import arguments
+
+ENCODINGS = ("one_hot", "multi_hot", "count")
+
+
+def batches_of(layer: Any, data: Any) -> Iterator[np.ndarray]:
+    """The arrays that `adapt` was given: one array, or those of an iterable of batches."""
+    if hasattr(data, "shape") or isinstance(data, (list, tuple)):
+        yield np.asarray(data)
+        return
+    if not hasattr(data, "__iter__"):
+        raise TypeError(
+            f"{type(layer).__name__} '{layer.name}': adapt() takes an array or an iterable of "
+            f"batches. Received: {type(data).__name__}."
+        )
+    for batch in data:
+        yield np.asarray(batch[0] if isinstance(batch, tuple) else batch)
+
+
+def encode(indices: Any, size: int, mode: str, weights: Any = None, dtype: Any = None) -> Any:
+    """Indices as one-hot rows, or their maxima ("multi_hot") or sums ("count") over the last axis.
+
+    An index outside [0, size) gives zeros.
+    """
+    rows = jax.nn.one_hot(indices, size, dtype=dtype)
+    if mode == "one_hot":
+        return rows[..., 0, :] if indices.ndim > 1 and indices.shape[-1] == 1 else rows
+    if indices.ndim == 0:
+        return rows
+    if mode == "multi_hot":
+        return rows.max(-2)
+    return (rows if weights is None else rows * jnp.asarray(weights, dtype)[..., None]).sum(-2)
+
+
+class Rescaling(Layer):
+    """inputs * scale + offset, in training and inference.
+
+    Args:
+        scale, offset: numbers, or arrays that broadcast to the inputs.
+
+    >>> import numpy as np
+    >>> Rescaling(1 / 255)(np.array([[0, 255]], "uint8")).tolist()
+    [[0.0, 1.0]]
+    """
+
+    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scale, self.offset = scale, offset
+        self.supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        scale, offset = (jnp.asarray(v, self.compute_dtype) for v in (self.scale, self.offset))
+        return inputs.astype(self.compute_dtype) * scale + offset
+
+
+class Normalization(Layer):
+    """(inputs - mean) / sqrt(variance), each feature by its own.
+
+    Args:
+        axis: the axes that have means of their own; None for one mean of everything.
+        mean, variance: known values; without them `adapt` finds them.
+        invert: mean + inputs * sqrt(variance) instead.
+
+    Raises:
+        ValueError: one of mean and variance without the other; called before `adapt`.
+
+    >>> import numpy as np
+    >>> layer = Normalization()
+    >>> layer.adapt(np.array([[1.0, 10.0], [3.0, 30.0]]))
+    >>> layer(np.array([[3.0, 10.0]])).tolist()
+    [[1.0, -1.0]]
+    """
+
+    def __init__(
+        self,
+        axis: Any = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.axis = () if axis is None else axis if isinstance(axis, (list, tuple)) else (axis,)
+        self.axis = tuple(self.axis)
+        if (mean is None) != (variance is None):
+            raise ValueError(
+                f"Normalization '{self.name}': mean and variance are given together, or neither. "
+                f"Received: mean={mean!r}, variance={variance!r}"
+            )
+        self.given = None if mean is None else (np.asarray(mean), np.asarray(variance))
+        self.invert = arguments.flag(self, "invert", invert)
+        self.supports_masking = True
+
+    def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
+        if name in ("mean", "variance"):
+            if self.given is None:
+                return None
+            return self.given[name == "variance"].tolist()
+        return super()._config_value(name, recorded, owner)
+
+    def build(self, input_shape: Any) -> None:
+        axes = arguments.axes_of(self, self.axis, len(input_shape)) if self.axis else ()
+        if 0 in axes:
+            raise arguments.refuse(self, "axis", self.axis, "without 0, the axis of samples")
+        self._kept = tuple(sorted(axes))
+        shape = [arguments.known(self, input_shape, a, "an axis with means") for a in self._kept]
+        self._spread = [n if a in self._kept else 1 for a, n in enumerate(input_shape)]
+        if self.given is None:
+            more = {"dtype": "float32", "trainable": False}
+            self.adapt_mean = self.add_weight(shape, "zeros", name="mean", **more)
+            self.adapt_variance = self.add_weight(shape, "ones", name="variance", **more)
+            self.count = self.add_weight((), "zeros", "int32", trainable=False, name="count")
+
+    def adapt(self, data: Any) -> None:
+        """Finds means and variances of an array, or of all batches of an iterable together.
+
+        Batches are joined by Chan et al. (1979), so that their sizes do not matter.
+        """
+        if self.given is not None:
+            raise ValueError(
+                f"Normalization '{self.name}' was given its mean and variance, so adapt() would "
+                "change nothing. Leave them out to learn them."
+            )
+        count, mean, squares = 0, np.zeros(()), np.zeros(())
+        for batch in batches_of(self, data):
+            if not self.built:
+                self.build((None, *batch.shape[1:]))
+            batch = batch.astype("float64")
+            reduced = tuple(a for a in range(batch.ndim) if a not in self._kept)
+            size = int(np.prod([batch.shape[a] for a in reduced]))
+            if not size:
+                continue
+            apart = batch.mean(reduced) - mean
+            squares = squares + batch.var(reduced) * size + apart**2 * count * size / (count + size)
+            mean = mean + apart * size / (count + size)
+            count += size
+        if not count:
+            raise ValueError(f"Normalization '{self.name}': adapt() was given no data.")
+        self.adapt_mean.assign(mean)
+        self.adapt_variance.assign(squares / count)
+        self.count.assign(min(count, 2**31 - 1))
+
+    @property
+    def mean(self) -> Any:
+        """The means, in a shape that broadcasts to the inputs."""
+        return self._statistic(0)
+
+    @property
+    def variance(self) -> Any:
+        """The variances, in a shape that broadcasts to the inputs."""
+        return self._statistic(1)
+
+    def _statistic(self, index: int) -> Any:
+        if self.given is None:
+            value = (self.adapt_mean, self.adapt_variance)[index].value
+            return value.reshape(self._spread)
+        value = jnp.asarray(self.given[index], "float32")
+        spread = self._spread if value.size == np.prod(self._spread) else (1,) * len(self._spread)
+        return jnp.broadcast_to(value.reshape(spread), self._spread)
+
+    def call(self, inputs: Any) -> Any:
+        deviation = jnp.maximum(jnp.sqrt(self.variance), dtypes.epsilon())
+        x = inputs.astype(self.compute_dtype)
+        if self.invert:
+            return (self.mean + x * deviation).astype(self.compute_dtype)
+        return ((x - self.mean) / deviation).astype(self.compute_dtype)
+
+
+class CategoryEncoding(Layer):
+    """Categories, whole numbers in [0, num_tokens), as rows of numbers.
+
+    "one_hot": [..., 1] or [...] -> [..., N]; "multi_hot" and "count": [..., n] -> [..., N], 1 where
+    a category occurs, or how often it does.
+
+    Args:
+        num_tokens: N.
+        output_mode: as above.
+        sparse: False; sparse outputs are not supported.
+
+    Call argument count_weights: numbers like the inputs, summed instead of counted.
+
+    >>> import numpy as np
+    >>> CategoryEncoding(4, output_mode="count")(np.array([[1, 3, 3]])).tolist()
+    [[0.0, 1.0, 0.0, 2.0]]
+    """
+
+    def __init__(
+        self,
+        num_tokens: int | None = None,
+        output_mode: str = "multi_hot",
+        sparse: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.num_tokens = arguments.whole(self, "num_tokens", num_tokens)
+        self.output_mode = arguments.choice(self, "output_mode", output_mode, ENCODINGS)
+        _dense(self, sparse)
+
+    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
+        hidden = name in ("sparse", "autocast")
+        return not hidden and super()._in_config(name, value, default, owner)
+
+    def call(self, inputs: Any, count_weights: Any = None) -> Any:
+        if count_weights is not None and self.output_mode != "count":
+            raise ValueError(
+                f"count_weights are for output_mode='count'; it is {self.output_mode!r}"
+            )
+        if not isinstance(inputs, jax.core.Tracer):
+            values = np.asarray(inputs)
+            if values.size and not 0 <= values.min() <= values.max() < self.num_tokens:
+                raise ValueError(
+                    f"categories lie in [0, {self.num_tokens}); received some from "
+                    f"{values.min()} to {values.max()}. Raise num_tokens or mend the data."
+                )
+        indices = inputs.astype("int32")
+        size, mode = self.num_tokens, self.output_mode
+        return encode(indices, size, mode, count_weights, self.compute_dtype)
+
+
+def _dense(layer: Any, sparse: bool) -> None:
+    if sparse:
+        raise arguments.refuse(layer, "sparse", sparse, "False: outputs are dense arrays")
+    layer.sparse = False
+
+
+class Discretization(Layer):
+    """Numbers as the index of their bin: i such that boundary i - 1 <= x < boundary i.
+
+    Args:
+        bin_boundaries: rising numbers; n of them make n + 1 bins.
+        num_bins: without boundaries: `adapt` finds those that put as many samples in each bin.
+        epsilon: of Keras's signature, the error of its sketch: here the quantiles are exact.
+        output_mode: "int", or how the indices are encoded, see `CategoryEncoding`.
+        sparse: False; sparse outputs are not supported.
+
+    Raises:
+        ValueError: not exactly one of bin_boundaries and num_bins; called before `adapt`.
+
+    >>> import numpy as np
+    >>> Discretization([0.0, 1.0])(np.array([-1.0, 0.0, 0.5, 7.0])).tolist()
+    [0, 1, 1, 2]
+    """
+
+    def __init__(
+        self,
+        bin_boundaries: Any = None,
+        num_bins: int | None = None,
+        epsilon: float = 0.01,
+        output_mode: str = "int",
+        sparse: bool = False,
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> None:
+        modes = ("int", *ENCODINGS)
+        if dtype is None:
+            dtype = "int64" if output_mode == "int" else dtypes.floatx()
+        super().__init__(name=name, dtype=dtype, autocast=False)
+        if (bin_boundaries is None) == (num_bins is None):
+            raise ValueError(
+                f"Discretization '{self.name}': give bin_boundaries or num_bins, one of them. "
+                f"Received: bin_boundaries={bin_boundaries!r}, num_bins={num_bins!r}"
+            )
+        self.bin_boundaries = None if bin_boundaries is None else [float(b) for b in bin_boundaries]
+        if self.bin_boundaries is not None and sorted(self.bin_boundaries) != self.bin_boundaries:
+            raise arguments.refuse(self, "bin_boundaries", bin_boundaries, "rising numbers")
+        self.num_bins = None if num_bins is None else arguments.whole(self, "num_bins", num_bins, 2)
+        self.epsilon = epsilon
+        self.output_mode = arguments.choice(self, "output_mode", output_mode, modes)
+        _dense(self, sparse)
+        self.supports_masking = True
+
+    def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
+        if name == "dtype":
+            return self.dtype_policy.name
+        return super()._config_value(name, recorded, owner)
+
+    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
+        hidden = name in ("trainable", "autocast")
+        return not hidden and super()._in_config(name, value, default, owner)
+
+    def adapt(self, data: Any) -> None:
+        """Finds the boundaries: quantiles of all numbers of an array or of batches."""
+        if self.num_bins is None:
+            raise ValueError(
+                f"Discretization '{self.name}' was given its bin_boundaries, so adapt() would "
+                "change nothing. Give num_bins instead to learn them."
+            )
+        values = np.sort(np.concatenate([b.ravel() for b in batches_of(self, data)]))
+        if not values.size:
+            raise ValueError(f"Discretization '{self.name}': adapt() was given no data.")
+        shares = np.arange(1, values.size + 1) / values.size
+        wanted = np.arange(1, self.num_bins) / self.num_bins
+        self.bin_boundaries = np.interp(wanted, shares, values).tolist()
+
+    def call(self, inputs: Any) -> Any:
+        if self.bin_boundaries is None:
+            raise ValueError("there are no bin boundaries yet: call adapt(data) first")
+        edges = jnp.asarray(self.bin_boundaries, "float32")
+        indices = jnp.searchsorted(edges, inputs.astype("float32"), side="right").astype("int32")
+        if self.output_mode == "int":
+            return indices
+        size = len(self.bin_boundaries) + 1
+        return encode(indices, size, self.output_mode, dtype=self.compute_dtype)
+
+
+__all__ = """
+    CategoryEncoding Discretization Normalization Rescaling
+""".split()
