@@ -193,12 +193,12 @@ def public_module(cls: type) -> str | None:
     parts = cls.__module__.split(".")
     if parts[0] != "carnyx":
         return None
-    if "keras_module" in vars(cls):  # where the path of our file does not tell
-        return cls.keras_module  # type: ignore[attr-defined]
+    if hasattr(cls, "keras_module"):  # where the path of our file does not tell
+        return cls.keras_module
     for keras_name, own in OWN_MODULES.items():
         if own.startswith("carnyx.") and own.split(".")[1] == parts[1]:
             return keras_name
-    return "keras.layers" if cls.__name__ == "InputLayer" else "keras"
+    return "keras"
 
 
 def register_keras_serializable(

@@ -21,6 +21,8 @@ from carnyx.core.symbol import KerasTensor
 class InputLayer(Layer):
     """The entry of a graph; `Input` makes one."""
 
+    keras_module = "keras.layers"
+
     def __init__(
         self,
         shape: Any = None,

@@ -154,7 +154,7 @@ class Layer(Configurable):
             if activity_regularizer is None
             else public("regularizers").get(activity_regularizer)
         )
-        self.dtype_policy = dtypes.get_policy(dtype)
+        self.dtype_policy = dtype
         self.path = state.current_path(self.name)
         self.autocast = autocast
         self.built = False

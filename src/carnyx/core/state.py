@@ -77,19 +77,20 @@ def value_and_grad(
     return evaluate
 
 
-def lifted(fn: Callable[[], Any], transform: Callable[[Any], Any]) -> Any:
+def lifted(fn: Callable[..., Any], transform: Callable[[Any], Any]) -> Any:
     """Runs `fn` inside a transformation of JAX, and takes what it assigns and adds out of there.
 
-    `transform(inner)` calls `inner(values)` under the transformation (`values`: values that
-    variables, by id, have inside) for `(out, effects)`, and returns what comes of both.
+    `transform(inner)` calls `inner(values, *args)` under the transformation (`values`: values that
+    variables, by id, have inside; `args`: what `fn` takes) for `(out, effects)`, and returns what
+    comes of both.
     """
     outer = context.scopes[-1] if context.scopes else None
     inside: list[Scope] = []
 
-    def inner(values: dict[int, Any]) -> Any:
+    def inner(values: dict[int, Any], *args: Any) -> Any:
         start = {**(outer.values if outer else {}), **values}
         with Scope(start, permissive=outer is None or outer.permissive) as scope:
-            out = fn()
+            out = fn(*args)
         inside.append(scope)
         changed = [scope.values[key] for key in scope.written]
         return out, (changed, [value for _, value in scope.losses])

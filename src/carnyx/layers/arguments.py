@@ -36,6 +36,12 @@ SHARED = {
         "            None for the global setting."
     ),
     "padding": '"valid" (none) or "same" (output size = ceil(input size / stride)).',
+    "filters": "the number of output channels, from 1.",
+    "kernel_size": "size of the window, a number or one for each spatial axis.",
+    "strides, dilation_rate": (
+        "steps between windows, and between places in a window; not both\n            above 1."
+    ),
+    "depth_multiplier": "M, the number of filters of each channel, from 1.",
     "rate": "a fraction in [0, 1].",
     "seed": "an int for the same numbers in every run; None for others each time.",
     "epsilon": "a small positive number that keeps the division finite.",
@@ -146,6 +152,12 @@ def keep(layer: Any, **options: Any) -> None:
     for name, value in options.items():
         module = KINDS[name.rpartition("_")[2]]
         setattr(layer, name, module.get(value))
+
+
+def keep_given(layer: Any, options: dict[str, Any]) -> None:
+    """`keep`, of every such option among a constructor's arguments (its `locals()`)."""
+    names = [name for name in options if name.rpartition("_")[2] in KINDS]
+    keep(layer, **{name: options[name] for name in names if name != "activity_regularizer"})
 
 
 def add_weight(layer: Any, name: str, shape: Any, prefix: str | None = None, **more: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx import random, regularizers
+from carnyx import activations, random, regularizers
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments
 from carnyx.layers.arguments import documented
@@ -28,7 +28,7 @@ class ProjectedAttention(Layer):
 
     heads: tuple[int, int]  # of queries, of keys and values
     sizes: tuple[int, int]  # of a head of queries and keys, of values
-    attention_axes: tuple[int, ...] | None = (1,)
+    attention_axes: Any = (1,)
     output_shape: Any = None
     query_dense: Any  # the projections; files find them under these names
     key_dense: Any
@@ -45,7 +45,7 @@ class ProjectedAttention(Layer):
         self.flash_attention = options["flash_attention"]
         self.seed = options["seed"]
         self._penalty = regularizers.get(options["activity_regularizer"])
-        arguments.keep(self, **{name: options[name] for name in _OPTIONS})
+        arguments.keep_given(self, options)
         self._dropout_layer = Dropout(self.dropout, dtype=self.dtype_policy, seed=self.seed)
         self.supports_masking = True
 
@@ -122,7 +122,7 @@ class ProjectedAttention(Layer):
         q, k, v = self.query_dense(query), self.key_dense(key), self.value_dense(value)
         out, weights = self._attend(q, k, v, mask, bool(training))
         if self.use_gate:
-            out = out * jnp.asarray(1, out.dtype) / (1 + jnp.exp(-self.gate_dense(query)))
+            out = out * activations.sigmoid(self.gate_dense(query))
         out = self.output_dense(out)
         return (out, weights) if return_attention_scores else out
 
@@ -147,9 +147,8 @@ class ProjectedAttention(Layer):
 
     def _attend(self, q: Any, k: Any, v: Any, mask: Any, training: bool) -> tuple[Any, Any]:
         """Attention over `attention_axes`, every other axis a batch axis."""
-        axes = self.attention_axes or (1,)
         rank = q.ndim - 2
-        axes = tuple(a % (rank + 1) if a < 0 else a for a in axes)
+        axes = tuple(a % (rank + 1) for a in self.attention_axes)
         others = [a for a in range(1, rank) if a not in axes]
         order = [0, *others, *axes, rank, rank + 1]
 
@@ -327,10 +326,8 @@ class GroupQueryAttention(ProjectedAttention):
 class PlainAttention(Layer):
     """What Attention and AdditiveAttention share: everything but the scores."""
 
-    dropout = 0.0
-    seed: Any = None
-
-    def _start(self, use_scale: bool, dropout: float, seed: Any) -> None:
+    def __init__(self, use_scale: bool, dropout: float, seed: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.use_scale = arguments.flag(self, "use_scale", use_scale)
         self.dropout = arguments.number(self, "dropout", dropout, 0, 1)
         self.seed = seed
@@ -362,8 +359,7 @@ class PlainAttention(Layer):
         if allowed is not None:
             far = 65504.0 if scores.dtype == jnp.float16 else 1e9  # the greatest half
             scores = jnp.where(allowed, scores, scores - jnp.asarray(far, scores.dtype))
-        exact = jnp.exp(scores - scores.max(-1, keepdims=True))
-        weights = exact / exact.sum(-1, keepdims=True)
+        weights = activations.softmax(scores)
         if training and self.seed_generator is not None:
             weights = random.dropout(weights, self.dropout, seed=self.seed_generator)
         out = weights @ value
@@ -400,9 +396,8 @@ class Attention(PlainAttention):
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(use_scale, dropout, seed, **kwargs)
         self.score_mode = arguments.choice(self, "score_mode", score_mode, ("dot", "concat"))
-        self._start(use_scale, dropout, seed)
 
     def build(self, input_shape: Any) -> None:
         if self.use_scale:
@@ -433,13 +428,7 @@ class AdditiveAttention(PlainAttention):
     """
 
     def __init__(self, use_scale: bool = True, dropout: float = 0.0, **kwargs: Any) -> None:
-        seed = kwargs.pop("seed", None)
-        super().__init__(**kwargs)
-        self._start(use_scale, dropout, seed)
-
-    def _arguments(self) -> Any:
-        yield from super()._arguments()
-        yield "seed", self.seed, AdditiveAttention
+        super().__init__(use_scale, dropout, **kwargs)
 
     def build(self, input_shape: Any) -> None:
         if self.use_scale:

@@ -19,29 +19,29 @@ class Windowed(FileOptions, Layer):
     """What layers with a window that slides share; `rank` is the number of spatial axes."""
 
     rank = 0
-    activation: Any
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilation_rate: tuple[int, ...]
     bias: Any = None
 
-    def _window(
-        self, kernel_size: Any, strides: Any, padding: Any, data_format: Any, dilation_rate: Any
-    ) -> None:
-        """Keeps the window's arguments."""
-        self.kernel_size = arguments.sizes(self, "kernel_size", kernel_size, self.rank)
-        self.strides = arguments.sizes(self, "strides", strides, self.rank)
-        self.padding = arguments.choice(self, "padding", padding, self.paddings())
-        self.data_format = arguments.data_format(self, data_format)
-        self.dilation_rate = arguments.sizes(self, "dilation_rate", dilation_rate, self.rank)
-        self.input_spec = InputSpec(ndim=self.rank + 2)
-
-    def _no_strides_with_dilation(self) -> None:
+    def _start(self, options: dict[str, Any]) -> None:
+        """Keeps the arguments that every such layer has, from its constructor's `locals()`."""
+        for name in ("kernel_size", "strides", "dilation_rate"):
+            setattr(self, name, arguments.sizes(self, name, options[name], self.rank))
+        self.padding = arguments.choice(self, "padding", options["padding"], self.paddings())
+        self.data_format = arguments.data_format(self, options["data_format"])
+        self.activation = activations.get(options["activation"])
+        self.use_bias = arguments.flag(self, "use_bias", options["use_bias"])
+        arguments.keep_given(self, options)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise arguments.refuse(
                 self,
                 "strides",
-                self.strides,
+                options["strides"],
                 f"1 where dilation_rate is above 1 (it is {self.dilation_rate}): the two together "
                 "are not defined. Set one of them to 1",
             )
+        self.input_spec = InputSpec(ndim=self.rank + 2)
 
     @classmethod
     def paddings(cls) -> tuple[str, ...]:
@@ -94,24 +94,13 @@ class Conv(Windowed):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
+        options = locals()
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.filters = arguments.whole(self, "filters", filters)
-        self._window(kernel_size, strides, padding, data_format, dilation_rate)
         self.groups = arguments.whole(self, "groups", groups)
-        self.activation = activations.get(activation)
-        self.use_bias = arguments.flag(self, "use_bias", use_bias)
-        arguments.keep(
-            self,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-        )
+        self._start(options)
         if self.filters % self.groups:
             raise arguments.refuse(self, "filters", filters, f"divisible by groups={self.groups}")
-        self._no_strides_with_dilation()
 
     @classmethod
     def paddings(cls) -> tuple[str, ...]:
@@ -134,7 +123,8 @@ class Conv(Windowed):
         return self._finish(convolution.conv(inputs, kernel, groups=self.groups, **self._options()))
 
 
-_SHARED = ("activation", "use_bias", "weight_options", "activity_regularizer")
+_SHARED = ("kernel_size", "strides, dilation_rate", "activation", "use_bias", "weight_options")
+_SHARED += ("activity_regularizer", "data_format")
 _DOC = """
 
     y[p, k] = activation(b[k] + sum over offsets o and channels c of
@@ -144,12 +134,9 @@ _DOC = """
 
     Args:
         filters: the number of output channels, from 1, divisible by `groups`.
-        kernel_size: size of the window, a number or one for each spatial axis.
-        strides, dilation_rate: steps between windows, and between places in a window; not both
-            above 1.
+        [shared]
         padding: "valid" (none), "same" (output size = ceil(input size / stride)), and for Conv1D
             "causal" (all of it before, so that no output sees later inputs).
-        [shared]
         groups: the channels are cut into this many groups, each with its own filters.
 
     Raises:
@@ -162,7 +149,7 @@ def _complete(cls: Any) -> Any:
     """Splices the shared description in after the first line of a class's docstring."""
     first, _, rest = cls.__doc__.partition("\n")
     cls.__doc__ = first + _DOC + rest
-    return documented(*_SHARED, "data_format")(cls)
+    return documented(*_SHARED)(cls)
 
 
 @_complete

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from carnyx import activations
 from carnyx.layers import arguments
 from carnyx.layers.arguments import documented
 from carnyx.layers.conv import Windowed
@@ -37,9 +36,10 @@ class ConvTranspose(Windowed):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
+        options = locals()
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self._start(options)
         self.filters = arguments.whole(self, "filters", filters)
-        self._window(kernel_size, strides, padding, data_format, dilation_rate)
         self.output_padding = output_padding
         if output_padding is not None:
             more = arguments.sizes(self, "output_padding", output_padding, self.rank, least=0)
@@ -48,18 +48,6 @@ class ConvTranspose(Windowed):
                     self, "output_padding", output_padding, f"below strides={self.strides}"
                 )
             self.output_padding = more
-        self._no_strides_with_dilation()
-        self.activation = activations.get(activation)
-        self.use_bias = arguments.flag(self, "use_bias", use_bias)
-        arguments.keep(
-            self,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-        )
 
     def build(self, input_shape: Any) -> None:
         shape = (*self.kernel_size, self.filters, self._channels(input_shape))
@@ -99,21 +87,10 @@ class DepthwiseConv(Windowed):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
+        options = locals()
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self._window(kernel_size, strides, padding, data_format, dilation_rate)
-        self._no_strides_with_dilation()
+        self._start(options)
         self.depth_multiplier = arguments.whole(self, "depth_multiplier", depth_multiplier)
-        self.activation = activations.get(activation)
-        self.use_bias = arguments.flag(self, "use_bias", use_bias)
-        arguments.keep(
-            self,
-            depthwise_initializer=depthwise_initializer,
-            bias_initializer=bias_initializer,
-            depthwise_regularizer=depthwise_regularizer,
-            bias_regularizer=bias_regularizer,
-            depthwise_constraint=depthwise_constraint,
-            bias_constraint=bias_constraint,
-        )
 
     def build(self, input_shape: Any) -> None:
         channels = self._channels(input_shape)
@@ -153,25 +130,11 @@ class SeparableConv(Windowed):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
+        options = locals()
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self._start(options)
         self.filters = arguments.whole(self, "filters", filters)
-        self._window(kernel_size, strides, padding, data_format, dilation_rate)
-        self._no_strides_with_dilation()
         self.depth_multiplier = arguments.whole(self, "depth_multiplier", depth_multiplier)
-        self.activation = activations.get(activation)
-        self.use_bias = arguments.flag(self, "use_bias", use_bias)
-        arguments.keep(
-            self,
-            depthwise_initializer=depthwise_initializer,
-            pointwise_initializer=pointwise_initializer,
-            bias_initializer=bias_initializer,
-            depthwise_regularizer=depthwise_regularizer,
-            pointwise_regularizer=pointwise_regularizer,
-            bias_regularizer=bias_regularizer,
-            depthwise_constraint=depthwise_constraint,
-            pointwise_constraint=pointwise_constraint,
-            bias_constraint=bias_constraint,
-        )
 
     def build(self, input_shape: Any) -> None:
         channels, multiplier = self._channels(input_shape), self.depth_multiplier
@@ -188,22 +151,14 @@ class SeparableConv(Windowed):
         return self._finish(x)
 
 
-_WINDOW = """kernel_size: size of the window, a number or one for each spatial axis.
-        strides, dilation_rate: steps between windows, and between places in a window; not both
-            above 1."""
-_FILTERS = "filters: the number of output channels, from 1."
-_MULTIPLIER = "depth_multiplier: M, the number of filters of each channel, from 1."
+_WINDOW = ("kernel_size", "strides, dilation_rate", "padding", "activation", "use_bias")
+_WINDOW += ("weight_options", "data_format", "activity_regularizer")
+_transposed = documented("filters", *_WINDOW)
+_depthwise = documented("depth_multiplier", *_WINDOW)
+_separable = documented("filters", "depth_multiplier", *_WINDOW)
 
 
-def _told(cls: Any) -> Any:
-    """Writes the shared lines of a docstring."""
-    for mark, text in (("window", _WINDOW), ("filters", _FILTERS), ("multiplier", _MULTIPLIER)):
-        cls.__doc__ = cls.__doc__.replace(f"[{mark}]", text)
-    shared = ("padding", "activation", "use_bias", "weight_options", "data_format")
-    return documented(*shared, "activity_regularizer")(cls)
-
-
-@_told
+@_transposed
 class Conv1DTranspose(ConvTranspose):
     """The transpose of Conv1D, which makes sequences longer: [B, T, C] -> [B, T', filters].
 
@@ -212,10 +167,8 @@ class Conv1DTranspose(ConvTranspose):
     [kernel_size, filters, C], bias b [filters].
 
     Args:
-        [filters]
-        [window]
-        output_padding: elements more at the end, from 0, below strides; None: as said above.
         [shared]
+        output_padding: elements more at the end, from 0, below strides; None: as said above.
 
     Raises:
         ValueError: sizes below 1, an output_padding that is not below strides.
@@ -230,17 +183,15 @@ class Conv1DTranspose(ConvTranspose):
     rank = 1
 
 
-@_told
+@_transposed
 class Conv2DTranspose(ConvTranspose):
     """The transpose of Conv2D, which makes images larger: [B, H, W, C] -> [B, H', W', filters].
 
     As `Conv1DTranspose`, over two axes. Kernel [*kernel_size, filters, C].
 
     Args:
-        [filters]
-        [window]
-        output_padding: elements more at the end, from 0, below strides.
         [shared]
+        output_padding: elements more at the end, from 0, below strides.
 
     >>> import numpy as np
     >>> Conv2DTranspose(4, 3, strides=2, padding="same")(np.ones((1, 5, 6, 2))).shape
@@ -250,17 +201,15 @@ class Conv2DTranspose(ConvTranspose):
     rank = 2
 
 
-@_told
+@_transposed
 class Conv3DTranspose(ConvTranspose):
     """The transpose of Conv3D: [B, D, H, W, C] -> [B, D', H', W', filters].
 
     As `Conv1DTranspose`, over three axes. Kernel [*kernel_size, filters, C].
 
     Args:
-        [filters]
-        [window]
-        output_padding: elements more at the end, from 0, below strides.
         [shared]
+        output_padding: elements more at the end, from 0, below strides.
 
     >>> import numpy as np
     >>> Conv3DTranspose(4, 2, strides=2)(np.ones((1, 2, 3, 4, 2))).shape
@@ -270,7 +219,7 @@ class Conv3DTranspose(ConvTranspose):
     rank = 3
 
 
-@_told
+@_depthwise
 class DepthwiseConv1D(DepthwiseConv):
     """Each channel of a sequence with filters of its own: [B, T, C] -> [B, T', C M].
 
@@ -278,8 +227,6 @@ class DepthwiseConv1D(DepthwiseConv):
     Weights: kernel W [kernel_size, C, M], bias b [C M].
 
     Args:
-        [window]
-        [multiplier]
         [shared]
 
     >>> import numpy as np
@@ -290,15 +237,13 @@ class DepthwiseConv1D(DepthwiseConv):
     rank = 1
 
 
-@_told
+@_depthwise
 class DepthwiseConv2D(DepthwiseConv):
     """Each channel of an image with filters of its own: [B, H, W, C] -> [B, H', W', C M].
 
     As `DepthwiseConv1D`, over two axes. Kernel [*kernel_size, C, M].
 
     Args:
-        [window]
-        [multiplier]
         [shared]
 
     >>> import numpy as np
@@ -309,7 +254,7 @@ class DepthwiseConv2D(DepthwiseConv):
     rank = 2
 
 
-@_told
+@_separable
 class SeparableConv1D(SeparableConv):
     """A depthwise convolution, then a weighted sum over channels: [B, T, C] -> [B, T', filters].
 
@@ -317,9 +262,6 @@ class SeparableConv1D(SeparableConv):
     bias [filters].
 
     Args:
-        [filters]
-        [window]
-        [multiplier]
         [shared]
 
     Chollet (2017), "Xception".
@@ -332,7 +274,7 @@ class SeparableConv1D(SeparableConv):
     rank = 1
 
 
-@_told
+@_separable
 class SeparableConv2D(SeparableConv):
     """A depthwise convolution, then a weighted sum over channels, of images.
 
@@ -340,9 +282,6 @@ class SeparableConv2D(SeparableConv):
     [1, 1, C M, filters], bias [filters].
 
     Args:
-        [filters]
-        [window]
-        [multiplier]
         [shared]
 
     >>> import numpy as np

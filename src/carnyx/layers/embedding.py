@@ -99,6 +99,7 @@ class Embedding(FileOptions, Layer):
         return jnp.not_equal(inputs, 0) if self.mask_zero else None
 
 
+@documented("weight_options")
 class ReversibleEmbedding(Embedding):
     """An `Embedding` that also turns vectors back into logits of the rows: x E' with reverse=True.
 
@@ -163,7 +164,7 @@ class ReversibleEmbedding(Embedding):
         return logits if cap is None else cap * jnp.tanh(logits / cap)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        if jnp.issubdtype(jnp.asarray(inputs).dtype, jnp.floating) and inputs.ndim > 2:
+        if jnp.issubdtype(inputs.dtype, jnp.floating) and inputs.ndim > 2:
             return previous_mask
         return super().compute_mask(inputs, previous_mask)
 

@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from carnyx.core.config import unique_name
 from carnyx.core.layer import Layer, is_shape
 from carnyx.core.symbol import PROBES
 from carnyx.layers import arguments
@@ -88,7 +87,7 @@ class JaxLayer(Layer):
     def _initialise(self, input_shape: Any) -> dict[str, Any]:
         """Params and state from `init_fn`, on placeholders with the first probe for None."""
         given = {
-            "rng": jax.random.wrap_key_data(draw_seed(self.seed_generator), impl="threefry2x32"),
+            "rng": self._next_key(),
             "inputs": jax.tree.map(
                 lambda s: jnp.ones([PROBES[0] if n is None else n for n in s], self.compute_dtype),
                 input_shape,
@@ -101,6 +100,9 @@ class JaxLayer(Layer):
             return {"params": made[0], "state": made[1]}
         return {"params": made, "state": None}
 
+    def _next_key(self) -> Any:
+        return jax.random.wrap_key_data(draw_seed(self.seed_generator), impl="threefry2x32")
+
     def _variables(self, kind: str, values: Any, trainable: bool) -> Any:
         """A weight for each array of the structure, named by its place."""
 
@@ -112,7 +114,7 @@ class JaxLayer(Layer):
                 lambda shape, dtype=None: value,
                 value.dtype,
                 trainable=trainable,
-                name=name.replace("/", "_") or unique_name(kind),
+                name=name.replace("/", "_"),
             )
 
         return jax.tree_util.tree_map_with_path(make, values)
@@ -125,9 +127,7 @@ class JaxLayer(Layer):
             "training": training,
         }
         if "rng" in self._takes:
-            values["rng"] = jax.random.wrap_key_data(
-                draw_seed(self.seed_generator), impl="threefry2x32"
-            )
+            values["rng"] = self._next_key()
         outputs = self.call_fn(**{name: values[name] for name in self._takes})
         if "state" not in self._takes:
             return outputs

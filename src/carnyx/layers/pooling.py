@@ -318,7 +318,7 @@ class AdaptivePooling(Layer):
             for i in range(cells):
                 start, end = i * size // cells, -(-(i + 1) * size // cells)
                 part = lax.slice_in_dim(x, start, end, axis=axis)
-                parts.append(type(self).reduce(part, axis))
+                parts.append(self.reduce(part, axis))
             x = jnp.stack(parts, axis)
         return x
 

@@ -14,11 +14,23 @@ import jax.numpy as jnp
 from carnyx.core import dtypes, state
 from carnyx.core.config import Configurable, public, snake_case, unique_name
 from carnyx.core.variable import Variable
+from carnyx.losses.base import align_weights
 
 
 def zeros(shape: Any, dtype: Any = None) -> Any:
     """The initial value of nearly every statistic."""
     return jnp.zeros(shape, dtype)
+
+
+def spread_weights(sample_weight: Any, shape: tuple[int, ...]) -> Any:
+    """Weights of `shape`, float32, from those of the first axes (ones for None).
+
+    Axes of size 1 at the end that `shape` has not are left out.
+    """
+    weights = jnp.asarray(1.0 if sample_weight is None else sample_weight, "float32")
+    while weights.ndim > len(shape) and weights.shape[-1] == 1:
+        weights = weights[..., 0]
+    return jnp.broadcast_to(align_weights(weights, shape), shape)
 
 
 class Metric(Configurable):

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from carnyx.core import dtypes
-from carnyx.losses.base import align_weights, divide_no_nan, same_rank
-from carnyx.metrics.base import Metric
+from carnyx.losses.base import divide_no_nan, same_rank
+from carnyx.metrics.base import Metric, spread_weights
 
 LOWEST = -1e10  # the score of what is not among the top k: below any threshold
 COUNTS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
@@ -96,15 +96,9 @@ def counts(
         if y_pred.ndim < 2:
             raise ValueError(f"class_id wants y_pred of shape [B, C]. Received: {y_pred.shape}")
         y_true, y_pred = y_true[..., class_id, None], y_pred[..., class_id, None]
-    weights = jnp.ones((), "float32")
-    if sample_weight is not None:
-        weights = jnp.asarray(sample_weight, "float32")
-        while weights.ndim > y_pred.ndim and weights.shape[-1] == 1:
-            weights = weights[..., 0]
-        weights = align_weights(weights, y_pred.shape)
+    weights = spread_weights(sample_weight, y_pred.shape)
     if label_weights is not None:
         weights = weights * jnp.asarray(label_weights, "float32")
-    weights = jnp.broadcast_to(weights, y_pred.shape)
     labels = jnp.where(jnp.stack([y_true, ~y_true]), weights, 0.0)
 
     last = y_pred.shape[-1] if multi_label else 1

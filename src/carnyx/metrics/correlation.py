@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from carnyx.core import dtypes
 from carnyx.losses.base import pair
-from carnyx.metrics.base import Metric
+from carnyx.metrics.base import Metric, spread_weights
 from carnyx.metrics.reduction import MeanMetricWrapper
 
 AGGREGATIONS = (None, "uniform_average", "variance_weighted_average")
@@ -66,9 +66,7 @@ class R2Score(Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         y_true, y_pred = jnp.asarray(y_true, "float32"), jnp.asarray(y_pred, "float32")
         self.build(y_true.shape, y_pred.shape)
-        weights = jnp.asarray(1.0 if sample_weight is None else sample_weight, "float32")
-        weights = weights[:, None] if weights.ndim == 1 else weights
-        weights = jnp.broadcast_to(weights, y_true.shape)
+        weights = spread_weights(sample_weight, y_true.shape)
         new = (y_true**2, y_true, (y_true - y_pred) ** 2, jnp.ones_like(y_true))
         for name, value in zip(SUMS, new, strict=True):
             self.sums[name].assign_add(jnp.sum(value * weights, axis=0))

@@ -10,7 +10,7 @@ import numpy as np
 
 from carnyx.core import dtypes
 from carnyx.losses.base import divide_no_nan
-from carnyx.metrics.base import Metric
+from carnyx.metrics.base import Metric, spread_weights
 
 
 class _Matrix(Metric):
@@ -30,11 +30,9 @@ class _Matrix(Metric):
 
     def _count(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
         """Adds classes of equal shape; what lies outside [0, C) is left out."""
-        y_true, y_pred = (jnp.asarray(y).astype("int32").reshape(-1) for y in (y_true, y_pred))
-        weights = jnp.asarray(1.0 if sample_weight is None else sample_weight, "float32")
-        if weights.ndim and weights.size != y_true.size:  # [B] for [B, ...]
-            weights = jnp.repeat(weights.reshape(-1), y_true.size // weights.size)
-        weights = jnp.broadcast_to(weights.reshape(-1) if weights.ndim else weights, y_true.shape)
+        y_true, y_pred = (jnp.asarray(y).astype("int32") for y in (y_true, y_pred))
+        weights = spread_weights(sample_weight, y_true.shape).reshape(-1)
+        y_true, y_pred = y_true.reshape(-1), y_pred.reshape(-1)
         known = (jnp.minimum(y_true, y_pred) >= 0) & (
             jnp.maximum(y_true, y_pred) < self.num_classes
         )
@@ -219,8 +217,13 @@ class ConfusionMatrix(_Matrix):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         y_true, y_pred = jnp.asarray(y_true), jnp.asarray(y_pred)
-        if y_true.ndim and y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
-            y_true = y_true[..., 0] if y_pred.shape[-1] == self.num_classes else y_true
+        ends = (1, self.num_classes)  # a column of labels beside scores
+        if (
+            y_true.ndim
+            and y_true.ndim == y_pred.ndim
+            and (y_true.shape[-1], y_pred.shape[-1]) == ends
+        ):
+            y_true = y_true[..., 0]
         if y_pred.ndim == y_true.ndim + 1:
             y_pred = jnp.argmax(y_pred, -1)
         self._count(y_true, y_pred, sample_weight)

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 
 import jax
@@ -27,25 +27,17 @@ def remat(f: Callable[..., Any]) -> Callable[..., Any]:
     1.0
     """
 
-    @functools.wraps(f)
+    @wraps(f)
     def again(*args: Any, **kwargs: Any) -> Any:
         leaves, tree = jax.tree.flatten((args, kwargs))
         arrays = {i: leaf for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")}
 
-        def transform(inner: Any) -> Any:
-            def run(arrays: dict[int, Any]) -> Any:
-                given["leaves"] = [arrays.get(i, leaf) for i, leaf in enumerate(leaves)]
-                return inner({})
-
-            return jax.checkpoint(run)(arrays)
-
-        given: dict[str, Any] = {}
-
-        def call() -> Any:
-            positional, named = jax.tree.unflatten(tree, given["leaves"])
+        def call(arrays: dict[int, Any]) -> Any:
+            filled = [arrays.get(i, leaf) for i, leaf in enumerate(leaves)]
+            positional, named = jax.tree.unflatten(tree, filled)
             return f(*positional, **named)
 
-        return state.lifted(call, transform)
+        return state.lifted(call, lambda inner: jax.checkpoint(partial(inner, {}))(arrays))
 
     return again
 

@@ -70,9 +70,14 @@ def _gate_scale(units: int, dtype: Any) -> Any:
     return jnp.concatenate([half, half, jnp.ones((units,), dtype), half])
 
 
-def _quarter(x: Any, index: int) -> Any:
-    units = x.shape[-1] // 4
+def _block(x: Any, index: int, blocks: int) -> Any:
+    """One of the blocks that stand side by side on the last axis, one a gate."""
+    units = x.shape[-1] // blocks
     return x[..., index * units : (index + 1) * units]
+
+
+_quarter = functools.partial(_block, blocks=4)
+_third = functools.partial(_block, blocks=3)
 
 
 def _lstm_step(z: Any, h: Any, c: Any, scale: Any, m: Any) -> tuple[Any, ...]:
@@ -231,11 +236,6 @@ def _silent_start(hidden: Any, mask: Any) -> Any:
 
 # ---- GRU. The two forms differ in what the reset gate multiplies: the product h Ug + b' (after),
 # or h itself (before). Gates stand in the order z, r, g.
-
-
-def _third(x: Any, index: int) -> Any:
-    units = x.shape[-1] // 3
-    return x[..., index * units : (index + 1) * units]
 
 
 def _gru_step(x: Any, h: Any, u: Any, inner_bias: Any, m: Any, after: bool) -> tuple[Any, ...]:

@@ -18,6 +18,8 @@ from carnyx.core.config import Configurable
 class LearningRateSchedule(Configurable):
     """Base: subclasses define `__call__(step) -> rate`."""
 
+    keras_module = "keras.optimizers.schedules"
+
     def __call__(self, step: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(step).")
 
@@ -238,10 +240,7 @@ TABLE: dict[str, type[LearningRateSchedule]] = {
 
 def serialize(learning_rate_schedule: Any) -> Any:
     """Plain data for a schedule."""
-    config = _config.serialize(learning_rate_schedule)
-    if type(learning_rate_schedule) in TABLE.values():
-        config["module"] = "keras.optimizers.schedules"  # one level below the other classes
-    return config
+    return _config.serialize(learning_rate_schedule)
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
