@@ -22,12 +22,15 @@ from carnyx.layers.dense import *
 from carnyx.layers.dropout import *
 from carnyx.layers.embedding import *
 from carnyx.layers.foreign import *
+from carnyx.layers.hashing import *
+from carnyx.layers.lookup import *
 from carnyx.layers.merge import *
 from carnyx.layers.norm import *
 from carnyx.layers.pooling import *
 from carnyx.layers.reshape import *
 from carnyx.layers.rnn import *
 from carnyx.layers.tabular import *
+from carnyx.layers.text import *
 from carnyx.layers.wrappers import *
 
 # Importing a family above makes it an attribute here.

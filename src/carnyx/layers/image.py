@@ -1,0 +1,202 @@
+"""What layers that change images share: batches and single images, dicts with boxes and masks.
+
+A subclass says what one random draw is (`draw`) and what it does to a batch of channels-last images
+(`change_images`), and, where that is not "nothing", to boxes, masks and labels. Everything else is
+here, once. Layers that move pixels are in `image_geometry.py`, those that change colours in
+`image_color.py`, policies and mixtures of several images in `image_mix.py`.
+
+Called on arrays outside a model (in a data pipeline), a layer compiles itself: one compiled call a
+shape, instead of one a primitive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from carnyx.core.layer import Layer
+from carnyx.layers import arguments
+from carnyx.ops import boxes as box_ops
+from carnyx.random import SeedGenerator, draw_seed
+
+KEYS = ("images", "labels", "bounding_boxes", "segmentation_masks")
+
+
+class ImageLayer(Layer):
+    """Base: `call(data, training=True)`; data is an image [H, W, C], a batch [B, H, W, C] or a dict
+    of "images" and any of "labels", "bounding_boxes" ({"boxes": [B, N, 4], "labels": [B, N]}) and
+    "segmentation_masks" [B, H, W, 1].
+
+    In inference the images pass through, cast to the compute type, unless `always` is set.
+    """
+
+    always = False  # whether the layer acts in inference too
+    bounds = (-1.0, 1.0)  # what `factor` may be
+
+    def __init__(
+        self,
+        factor: Any = None,
+        bounding_box_format: str | None = None,
+        data_format: str | None = None,
+        seed: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.bounding_box_format = bounding_box_format
+        self.data_format = arguments.data_format(self, data_format)
+        if factor is not None:
+            self.factor = self.interval("factor", factor)
+        self.seed = seed
+        self.seed_generator = None if self.always else SeedGenerator(seed)
+        self.autocast = False  # integers and boxes stay as they are; `change` casts the images
+        self._compiled: dict[bool, Callable[..., Any]] = {}
+        self.built = True
+
+    def interval(self, name: str, value: Any, bounds: Any = None) -> tuple[float, float]:
+        """(lower, upper) of a factor: a pair as it is, a number f as (-f, f) within the bounds."""
+        least, most = bounds or self.bounds
+        pair = tuple(value) if isinstance(value, (tuple, list)) else (-abs(value), abs(value))
+        if len(pair) != 2:
+            raise arguments.refuse(self, name, value, "a number or a pair (lower, upper)")
+        for number in value if isinstance(value, (tuple, list)) else (value,):
+            arguments.number(self, name, number, least, most)
+        lower, upper = sorted(pair)
+        return max(lower, least), min(upper, most)
+
+    # ---- what a subclass says, about channels-last batches
+
+    def draw(self, shape: tuple[int, ...], key: Any) -> Any:
+        """The random numbers for images of `shape` [B, H, W, C]: a structure of arrays [B, ...]."""
+        return None
+
+    def change_images(self, images: Any, drawn: Any) -> Any:
+        """The images [B, H, W, C] changed."""
+        raise NotImplementedError
+
+    def change_masks(self, masks: Any, drawn: Any) -> Any:
+        """Segmentation masks [B, H, W, C], which a change of colours leaves alone."""
+        return masks
+
+    def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
+        """Corners [B, N, 4] as x1, y1, x2, y2 in pixels, in images of `size` (H, W)."""
+        return boxes
+
+    def change_labels(self, labels: Any, drawn: Any) -> Any:
+        """The labels [B, ...] of the images."""
+        return labels
+
+    # ---- the rest, the same for all
+
+    def call(self, data: Any, training: bool = True) -> Any:
+        active = bool(training) or self.always
+        key = self.seed_generator.next() if active and self.seed_generator else None
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((data, key))):
+            return self.apply(data, key, active)
+        if active not in self._compiled:
+            self._compiled[active] = jax.jit(lambda data, key: self.apply(data, key, active))
+        return self._compiled[active](data, key)
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        """One draw for this batch, to be passed to the `transform_` methods."""
+        if not (training or self.always):
+            return None
+        images = self._batch(data["images"] if isinstance(data, dict) else data)
+        seeds = self.seed_generator if seed is None else seed
+        return self.draw(images.shape, None if seeds is None else draw_seed(seeds))
+
+    def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
+        """The images under one draw of `get_random_transformation`."""
+        return self._on_batch(
+            images, lambda x: self.change_images(x, transformation), training, self.compute_dtype
+        )
+
+    def transform_segmentation_masks(
+        self, segmentation_masks: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """Masks under one draw, with nearest neighbours where pixels move."""
+        return self._on_batch(
+            segmentation_masks, lambda x: self.change_masks(x, transformation), training, None
+        )
+
+    def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
+        """Labels under one draw."""
+        return self.change_labels(labels, transformation) if training or self.always else labels
+
+    def apply(self, data: Any, key: Any, active: bool) -> Any:
+        """The whole layer as a pure function of the data and a random key."""
+        if not isinstance(data, dict):
+            data = {"images": data}
+            return self._apply(data, key, active)["images"]
+        return self._apply(data, key, active)
+
+    def _apply(self, data: dict[str, Any], key: Any, active: bool) -> dict[str, Any]:
+        unknown = set(data) - set(KEYS)
+        if "images" not in data or unknown:
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}': the input is an image, a batch, or a dict "
+                f"of 'images' and any of {KEYS[1:]}. Received the keys {sorted(data)}."
+            )
+        single = jnp.ndim(data["images"]) == 3
+        before = self._batch(data["images"])
+        drawn = self.draw(before.shape, key) if active else None
+        out = dict(data)
+        out["images"] = self.transform_images(data["images"], drawn, active)
+        if "segmentation_masks" in data:
+            out["segmentation_masks"] = self.transform_segmentation_masks(
+                data["segmentation_masks"], drawn, active
+            )
+        if "labels" in data and active:
+            labels = jnp.asarray(data["labels"])
+            changed = self.change_labels(labels[None] if single else labels, drawn)
+            out["labels"] = changed[0] if single else changed
+        if "bounding_boxes" in data:
+            after = self._batch(out["images"]).shape
+            out["bounding_boxes"] = self._boxes(
+                data["bounding_boxes"], drawn, active, before.shape[1:3], after[1:3], single
+            )
+        return out
+
+    def _boxes(
+        self, boxes: Any, drawn: Any, active: bool, size: Any, new_size: Any, single: bool
+    ) -> Any:
+        if self.bounding_box_format is None:
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}': the input has 'bounding_boxes', whose "
+                'format is not said. Give the layer bounding_box_format="xyxy" (or another).'
+            )
+        if not active:
+            return boxes
+        boxes = jax.tree.map(lambda x: jnp.asarray(x)[None] if single else jnp.asarray(x), boxes)
+        corners = box_ops.convert(boxes["boxes"], self.bounding_box_format, "xyxy", *size)
+        changed = self.change_boxes(corners, drawn, (size[0], size[1]))
+        out = self.keep_visible({**boxes, "boxes": changed}, new_size)
+        out["boxes"] = box_ops.convert(out["boxes"], "xyxy", self.bounding_box_format, *new_size)
+        return jax.tree.map(lambda x: x[0], out) if single else out
+
+    def keep_visible(self, boxes: dict[str, Any], size: Any) -> dict[str, Any]:
+        """Boxes cut to the image; those that left it have label -1 and zero corners."""
+        return box_ops.clip(boxes, *size)
+
+    def _batch(self, images: Any) -> Any:
+        """Channels-last, with a batch axis."""
+        images = jnp.asarray(images)
+        if images.ndim not in (3, 4):
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}': images are [H, W, C] or [B, H, W, C] "
+                f"(data_format={self.data_format!r}). Received the shape {images.shape}."
+            )
+        images = images[None] if images.ndim == 3 else images
+        return images if self.data_format == "channels_last" else jnp.moveaxis(images, 1, -1)
+
+    def _on_batch(self, images: Any, change: Any, training: bool, dtype: Any) -> Any:
+        """Calls `change` on channels-last batches; the result has the form of the input."""
+        single = jnp.ndim(images) == 3
+        x = self._batch(images)
+        if training or self.always:
+            x = change(x if dtype is None else x.astype(jnp.promote_types(dtype, jnp.float32)))
+        x = x if dtype is None else x.astype(dtype)
+        x = x if self.data_format == "channels_last" else jnp.moveaxis(x, -1, 1)
+        return x[0] if single else x
