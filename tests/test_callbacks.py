@@ -7,6 +7,7 @@ import itertools
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax.numpy as jnp
@@ -38,6 +39,8 @@ class Model:
     def __init__(self, *metrics: Metric) -> None:
         self.weight, self.stop_training, self.optimizer = -1, False, Optimizer()
         self.metrics, self.saved, self.history = list(metrics), [], None
+        self.trainable_variables: list[Any] = []
+        self.executor = SimpleNamespace(watch=False, find_birth=lambda: None)
 
     def get_weights(self) -> list[int]:
         return [self.weight]

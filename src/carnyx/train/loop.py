@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from carnyx.data.batches import Segment
 from carnyx.engines import get_engine
+from carnyx.program.births import Birth, find_birth
 from carnyx.program.loop import repeat
 from carnyx.train.step import Signature, Step, canonical_dtype, trace_step
 
@@ -23,10 +24,29 @@ CAPACITY = 1024  # the most steps in one call
 SECONDS_PER_CALL = 0.3
 
 
+class Call(NamedTuple):
+    """A call of many steps as it was made, to be looked into when something went wrong."""
+
+    step: Step
+    run: Callable[..., Any]
+    state: list[Any]
+    arrays: list[Any]
+    order: Any
+    start: int
+    count: int
+    batch_size: int
+
+
 class Executor:
-    """Runs a model's steps on an engine; keeps the compiled ones."""
+    """Runs a model's steps on an engine; keeps the compiled ones.
+
+    With `watch` on, it keeps the state before each of the last two calls too.
+    """
+
+    watch = False
 
     def __init__(self, model: Any, engine: str | None) -> None:
+        self._watched: list[Call] = []
         self.model, self.engine = model, get_engine(engine)
         self.steps: dict[Signature, Step] = {}
         self.calls: dict[Any, Any] = {}
@@ -71,8 +91,11 @@ class Executor:
             if one_by_one:
                 before()
             began = time.perf_counter()
-            inputs = [*self._state(step), *arrays, order, np.int32(start), np.int32(count)]
-            outputs = call(inputs)
+            state = self._state(step)
+            if self.watch:
+                made = Call(step, call, state, arrays, order, start, count, segment.batch_size)
+                self._watched = [*self._watched[-1:], made]
+            outputs = call([*state, *arrays, order, np.int32(start), np.int32(count)])
             self._keep(step, outputs)
             logs = [self.engine.get(out) for out in outputs[len(step.variables) :]]
             self._measure(key, (time.perf_counter() - began) / count)
@@ -84,6 +107,20 @@ class Executor:
                 if not on_logs(values) and (one_by_one or i == count - 1):
                     return False
         return True
+
+    def find_birth(self) -> Birth | None:
+        """Where the first number that is not finite was born, in the last two calls' steps."""
+        for call in self._watched:
+            state = list(call.state)
+            for i in range(call.start, call.start + call.count):
+                out = call.run([*state, *call.arrays, call.order, np.int32(i), np.int32(1)])
+                if all(_finite(self.engine.get(value)) for value in out):
+                    state = list(out[: len(state)])
+                    continue
+                rows = self.engine.get(call.order)[i * call.batch_size :][: call.batch_size]
+                batch = [self.engine.get(a)[rows] for a in call.arrays]
+                return find_birth(call.step.program, [*map(self.engine.get, state), *batch])
+        return None
 
     def predict(self, batch: Any) -> Any:
         """The outputs for one batch of arrays, as NumPy arrays."""
@@ -139,12 +176,18 @@ class Executor:
     def forget_data(self) -> None:
         """Lets go of the data of a finished `fit`."""
         self._placed.clear()
+        self._watched.clear()
+        self.watch = False
 
 
 def _canonical(array: Any) -> Any:
     """The array in the type that Programs have for it; the adapters saw that its numbers fit."""
     dtype = canonical_dtype(array.dtype)
     return array if array.dtype == dtype else array.astype(dtype)
+
+
+def _finite(value: np.ndarray) -> bool:
+    return value.dtype.kind in "biu" or bool(np.isfinite(value.astype("float32")).all())
 
 
 def _plain(value: Any) -> Any:
