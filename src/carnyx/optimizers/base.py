@@ -472,6 +472,12 @@ class Optimizer(Configurable):
                 value = average.astype(param._dtype)
                 param.assign(jnp.where((count + 1) % every == 0, value, param.value))
 
+    @property
+    def averages(self) -> list[tuple[Variable, Variable]]:
+        """(parameter, its moving average), with `use_ema`."""
+        kept = self._slots["average"] if self.use_ema and self.built else []
+        return list(zip(self._parameters, kept, strict=False))
+
     def finalize_variable_values(self, var_list: Sequence[Variable]) -> None:
         """At the end of training: the averages take the weights' place, if they are kept."""
         if self.use_ema and self.built:

@@ -96,6 +96,10 @@ class LossScaleOptimizer(Optimizer):
         up = jnp.where(grown, scale * 2, scale)
         self.dynamic_scale.assign(jnp.where(finite, up, scale / 2))
 
+    @property
+    def averages(self) -> list[tuple[Variable, Variable]]:
+        return self.inner_optimizer.averages
+
     def finalize_variable_values(self, var_list: Sequence[Variable]) -> None:
         self.inner_optimizer.finalize_variable_values(var_list)
 

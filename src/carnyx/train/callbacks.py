@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import csv
 import inspect
+import json
 import math
 import operator
 import os
+import urllib.parse
+import urllib.request
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +24,7 @@ import numpy as np
 from carnyx.core.config import snake_case
 from carnyx.core.errors import nearest
 from carnyx.train.hooks import HOOKS, Callback, CallbackList, History, ProgbarLogger
+from carnyx.train.tensorboard import TensorBoard
 
 # What parts of a metric's name say about which way is better, for metrics that do not say it.
 RISING = (
@@ -505,6 +509,110 @@ class ReduceLROnPlateau(MonitorCallback):
             print(f"Epoch {epoch + 1}: learning rate reduced to {rate:g}")
 
 
+class SwapEMAWeights(Callback):
+    """Evaluates and predicts with the moving averages of the weights, and trains without them.
+
+    The optimizer must keep the averages: `use_ema=True`. Before `evaluate`, validation and
+    `predict` the averages take the weights' place; afterwards they change back.
+
+    Args:
+        swap_on_epoch: also between the end of an epoch and the start of the next, so that a
+            `ModelCheckpoint` that comes later in the list saves the averages.
+
+    Raises:
+        ValueError: when training begins and the optimizer keeps no averages.
+    """
+
+    def __init__(self, swap_on_epoch: bool = False) -> None:
+        super().__init__()
+        self.swap_on_epoch, self._swapped = swap_on_epoch, False
+
+    def _swap(self, wanted: bool) -> None:
+        if wanted == self._swapped:
+            return
+        for variable, average in self._pairs():
+            value, mean = variable.value, average.value
+            variable.assign(mean)
+            average.assign(value)
+        self._swapped = wanted
+
+    def _pairs(self) -> list[tuple[Any, Any]]:
+        pairs = self.model.optimizer.averages if self.model.optimizer is not None else []
+        if not pairs:
+            raise ValueError(
+                "SwapEMAWeights: the optimizer keeps no averages of the weights. Compile with an "
+                "optimizer that has use_ema=True, and fit() before evaluate()."
+            )
+        return pairs
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._pairs()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._swap(False)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if not self.swap_on_epoch:
+            return
+        self._swap(True)
+        if self.model.stop_training or epoch + 1 == (self.params or {}).get("epochs"):
+            # the end of fit() gives the weights what is among the averages
+            for variable, average in self._pairs():
+                average.assign(variable.value)
+            self._swapped = False
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._swap(True)
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self._swap(False)
+
+    def on_predict_begin(self, logs: Any = None) -> None:
+        self._swap(True)
+
+    def on_predict_end(self, logs: Any = None) -> None:
+        self._swap(False)
+
+
+class RemoteMonitor(Callback):
+    """Posts the logs of each epoch to a server.
+
+    A server that cannot be reached is warned of, and training goes on.
+
+    Args:
+        root, path: the address, in two parts.
+        field: the form field that holds the logs as JSON.
+        headers: of the request, as a dict.
+        send_as_json: whether the body is the JSON itself, rather than a form.
+    """
+
+    def __init__(
+        self,
+        root: str = "http://localhost:9000",
+        path: str = "/publish/epoch/end/",
+        field: str = "data",
+        headers: dict[str, str] | None = None,
+        send_as_json: bool = False,
+    ) -> None:
+        super().__init__()
+        self.root, self.path, self.field = root, path, field
+        self.headers, self.send_as_json = headers, send_as_json
+        if not root.startswith(("http://", "https://")):
+            raise ValueError(f"RemoteMonitor: root is an http(s) address. Received: {root!r}")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        values = {name: np.asarray(v).tolist() for name, v in (logs or {}).items()}
+        text = json.dumps({"epoch": epoch, **values})
+        body = text if self.send_as_json else urllib.parse.urlencode({self.field: text})
+        kind = "json" if self.send_as_json else "x-www-form-urlencoded"
+        headers = {"Content-Type": f"application/{kind}", **(self.headers or {})}
+        request = urllib.request.Request(self.root + self.path, body.encode(), headers)
+        try:
+            urllib.request.urlopen(request, timeout=10).close()
+        except OSError as error:
+            warnings.warn(f"RemoteMonitor: cannot reach {self.root}: {error}", stacklevel=2)
+
+
 __all__ = [
     "CSVLogger",
     "Callback",
@@ -516,5 +624,8 @@ __all__ = [
     "ModelCheckpoint",
     "ProgbarLogger",
     "ReduceLROnPlateau",
+    "RemoteMonitor",
+    "SwapEMAWeights",
+    "TensorBoard",
     "TerminateOnNaN",
 ]
