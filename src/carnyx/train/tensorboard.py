@@ -6,6 +6,7 @@ begins. `tensorboard --logdir logs` shows them.
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
@@ -87,12 +88,11 @@ class TensorBoard(Callback):
     # ---- events
 
     def _write(self, run: str, summary: Any, step: int) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         if run not in self._writers:
             self._writers[run] = EventFileWriter(str(self.log_dir / run))
-        event = Event(wall_time=time.time(), step=step, summary=summary)
+        event = _proto("event").Event(wall_time=time.time(), step=step, summary=summary)
         self._writers[run].add_event(event)
 
     def _scalars(self, run: str, form: str, logs: dict[str, Any], step: int) -> None:
@@ -186,14 +186,13 @@ class TensorBoard(Callback):
 
     def _write_graph(self) -> None:
         """The model's config, which TensorBoard's graph page draws; subclassed models have none."""
-        from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.plugins.graph import metadata
         from tensorboard.util.tensor_util import make_tensor_proto
 
         if not isinstance(self.model, (FunctionalGraph, SequentialGraph)):
             return
         config = json.dumps(serialize_object(self.model), default=str)
-        summary = Summary()
+        summary = _proto("summary").Summary()
         entry = summary.value.add(tag="keras", tensor=make_tensor_proto(config))
         entry.metadata.plugin_data.plugin_name = metadata.PLUGIN_NAME_KERAS_MODEL
         entry.metadata.plugin_data.content = b"1"
@@ -217,10 +216,14 @@ class TensorBoard(Callback):
             (self.log_dir / "projector_config.pbtxt").write_text("".join(lines))
 
 
+def _proto(name: str) -> Any:
+    """A module of protocol buffers, whose classes are made when it is imported."""
+    return importlib.import_module(f"tensorboard.compat.proto.{name}_pb2")
+
+
 def _image(tag: str, value: np.ndarray) -> Any:
     """A weight as grey pictures over its own range: [H, W], or the channels of [H, W, ..., C]."""
     from PIL import Image
-    from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.image import metadata
     from tensorboard.util.tensor_util import make_tensor_proto
 
@@ -229,13 +232,13 @@ def _image(tag: str, value: np.ndarray) -> Any:
     else:
         pictures = np.moveaxis(value.reshape(*value.shape[:2], -1), -1, 0)[:IMAGES]
     span = np.ptp(pictures) or 1.0
-    grey = np.uint8(np.round((pictures - pictures.min()) / span * 255))
+    grey = np.round((pictures - pictures.min()) / span * 255).astype("uint8")
     parts = [str(grey.shape[2]).encode(), str(grey.shape[1]).encode()]
     for picture in grey:
         file = io.BytesIO()
         Image.fromarray(picture).save(file, "png")
         parts.append(file.getvalue())
     described = metadata.create_summary_metadata(display_name=None, description="")
-    return Summary(
-        value=[Summary.Value(tag=tag, metadata=described, tensor=make_tensor_proto(parts))]
-    )
+    summary = _proto("summary").Summary()
+    summary.value.add(tag=tag, metadata=described, tensor=make_tensor_proto(parts))
+    return summary
