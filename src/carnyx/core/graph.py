@@ -190,10 +190,15 @@ class Network(Layer):
         show_trainable: bool = False,
         layer_range: Any = None,
     ) -> None:
-        """Prints the layers with their output shapes and numbers of parameters."""
+        """Prints the layers with output shapes, numbers of parameters, and what a sample costs."""
         from carnyx.core.summary import print_summary
 
-        print_summary(self, line_length, print_fn, expand_nested, show_trainable, layer_range)
+        more = (expand_nested, show_trainable, layer_range, self._flops())
+        print_summary(self, line_length, print_fn, *more)
+
+    def _flops(self) -> dict[str, int] | None:
+        """Layer path -> operations for one sample, where that can be known: see `Trainer`."""
+        return None
 
 
 def _shapes_of(struct: Any) -> Any:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from typing import Any
+
+import jax.numpy as jnp
 
 from carnyx.core import symbol
 
@@ -21,6 +24,20 @@ def size_text(count: int) -> str:
             return f"{size:.2f} {unit}"
         size /= 1024
     return f"{size:.2f} GB"
+
+
+def count_text(count: float) -> str:
+    """A number with three digits and K, M, G or T.
+
+    >>> count_text(980), count_text(1_234_000)
+    ('980', '1.23 M')
+    """
+    size = float(count)
+    for unit in ("", "K", "M", "G"):
+        if size < 1000:
+            return f"{size:.3g} {unit}".strip()
+        size /= 1000
+    return f"{size:.3g} T"
 
 
 def _bytes(variables: list[Any]) -> int:
@@ -40,13 +57,22 @@ def _sources(layer: Any) -> str:
     return ", ".join(dict.fromkeys(names)) or "-"
 
 
-def _rows(layers: list[Any], nested: bool, depth: int = 0) -> list[tuple[int, Any]]:
+def _rows(layers: list[Any], nested: bool, path: str, depth: int = 0) -> list[tuple[int, str, Any]]:
+    """(depth, path in the Program, layer) of the layers, and of those in nested models."""
     rows = []
     for layer in layers:
-        rows.append((depth, layer))
+        place = f"{path}/{layer.name}"
+        rows.append((depth, place, layer))
         if nested and symbol.is_symbol(getattr(layer, "_output_struct", None)):
-            rows += _rows(layer.layers, nested, depth + 1)
+            rows += _rows(layer.layers, nested, place, depth + 1)
     return rows
+
+
+def _result_bytes(layer: Any) -> int:
+    """Bytes of a layer's outputs for one sample."""
+    tensors = [t for node in layer._nodes[:1] for t in node.outputs]
+    sizes = (math.prod(n or 1 for n in t.shape) * jnp.dtype(t.dtype).itemsize for t in tensors)
+    return sum(sizes)
 
 
 def print_summary(
@@ -56,15 +82,22 @@ def print_summary(
     expand_nested: bool = False,
     show_trainable: bool = False,
     layer_range: Any = None,
+    flops: dict[str, int] | None = None,
 ) -> None:
-    """Prints one row a layer, then the totals; `print_fn` receives the text instead of stdout."""
+    """Prints one row a layer, then the totals; `print_fn` receives the text instead of stdout.
+
+    `flops`: the path of a layer in a Program -> its operations for one sample.
+    """
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f'Model: "{model.name}"', title_justify="left", header_style="bold")
     table.add_column("Layer (type)", overflow="fold")
     table.add_column("Output shape", overflow="fold")
-    table.add_column("Parameters", justify="right")
+    table.add_column("Params", justify="right")
+    if flops:
+        table.add_column("FLOPs", justify="right")
+        table.add_column("Memory", justify="right")
     branches = any(len(n.inputs) > 1 or len(x._nodes) > 1 for x in model.layers for n in x._nodes)
     if branches:
         table.add_column("Connected to", overflow="fold")
@@ -72,12 +105,15 @@ def print_summary(
         table.add_column("Trainable")
     names = [layer.name for layer in model.layers]
     first, last = (names.index(n) for n in layer_range) if layer_range else (0, len(names) - 1)
-    for depth, layer in _rows(model.layers[first : last + 1], expand_nested):
+    for depth, path, layer in _rows(model.layers[first : last + 1], expand_nested, model.name):
         row = [
             "  " * depth + f"{layer.name} ({type(layer).__name__})",
             _shape_text(layer),
             f"{sum(v.size for v in layer.weights):,}" if layer.built else "not built",
         ]
+        if flops:
+            own = sum(n for p, n in flops.items() if p == path or p.startswith(f"{path}/"))
+            row += [count_text(own), size_text(_result_bytes(layer))]
         row += [_sources(layer)] if branches else []
         row += ["yes" if layer.trainable else "no"] if show_trainable else []
         table.add_row(*row)
@@ -87,6 +123,9 @@ def print_summary(
     console.print(table)
     for line in _totals(model):
         console.print(line, highlight=False)
+    if flops:
+        total = count_text(sum(flops.values()))
+        console.print(f" FLOPs of one sample: {total}; memory: its results", highlight=False)
     if print_fn is not None:
         print_fn(buffer.getvalue())
 

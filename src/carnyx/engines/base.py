@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,16 @@ class Limitation:
     def __str__(self) -> str:
         which = f"The {self.engine} engine does not support {self.primitive}"
         return f"{which}: {self.what}. {self.why}"
+
+
+class Kernel(NamedTuple):
+    """What a compiled Program spent in one of its pieces while it was profiled."""
+
+    program: str
+    scope: str  # the named scopes and the operation that it came from, as JAX writes them
+    name: str
+    seconds: float
+    runs: int
 
 
 class UnsupportedError(NotImplementedError):
@@ -72,3 +82,11 @@ class Engine(ABC):
         `donate` names roles of input slots whose arrays the caller gives up: the engine may reuse
         their memory, and they must not be read after the call. An engine is free not to.
         """
+
+    def profile(self, run: Callable[[], Any]) -> list[Kernel]:
+        """Calls `run` and measures the pieces of the compiled Programs that run in it.
+
+        Raises UnsupportedError where the engine cannot.
+        """
+        why = "It runs no compiled pieces that could be measured."
+        raise UnsupportedError(Limitation(self.name, "profile", "measuring its pieces", why))

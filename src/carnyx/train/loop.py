@@ -44,6 +44,8 @@ class Executor:
     """
 
     watch = False
+    steps_run = 0
+    hook_seconds = 0.0  # what callbacks took so far
 
     def __init__(self, model: Any, engine: str | None) -> None:
         self._watched: list[Call] = []
@@ -100,12 +102,16 @@ class Executor:
             logs = [self.engine.get(out) for out in outputs[len(step.variables) :]]
             self._measure(key, (time.perf_counter() - began) / count)
             start += count
+            self.steps_run += count
+            began, go_on = time.perf_counter(), True
             for i in range(count):
                 if not one_by_one:
                     before()
                 values = {n: _plain(v[i]) for n, v in zip(step.logs, logs, strict=True)}
-                if not on_logs(values) and (one_by_one or i == count - 1):
-                    return False
+                go_on = on_logs(values)
+            self.hook_seconds += time.perf_counter() - began
+            if not go_on:
+                return False
         return True
 
     def find_birth(self) -> Birth | None:

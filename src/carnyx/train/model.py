@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -20,9 +20,14 @@ from carnyx.core.graph import FunctionalGraph, Network, SequentialGraph
 from carnyx.core.settings import settings
 from carnyx.data.adapters import adapt, split
 from carnyx.data.batches import OutOfData
+from carnyx.program.cost import costs
 from carnyx.train.callbacks import CallbackList, History
 from carnyx.train.loop import Executor
 from carnyx.train.objective import Objective
+from carnyx.train.step import Signature, trace_step
+
+if TYPE_CHECKING:
+    from carnyx.train.profile import Profile
 
 
 class Trainer(Network):
@@ -91,6 +96,18 @@ class Trainer(Network):
     @property
     def loss(self) -> Any:
         return self._objective.given[0] if self._objective else None
+
+    def _flops(self) -> dict[str, int] | None:
+        if self._input_struct is None:
+            return None
+        tensors = symbol.symbols(self._input_struct)
+        if any(size is None for t in tensors for size in t.shape[1:]):
+            return None
+        one = symbol.substitute(
+            self._input_struct, lambda t: jax.ShapeDtypeStruct((1, *t.shape[1:]), t.dtype)
+        )
+        step = trace_step(self, Signature.of("predict", one, 1))
+        return {layer: cost.flops for layer, cost in costs(step.program).items() if layer}
 
     # ---- metrics
 
@@ -282,6 +299,26 @@ class Trainer(Network):
         finally:
             callbacks.close()
             self.executor.forget_data()
+
+    def profile(
+        self,
+        x: Any,
+        y: Any = None,
+        steps: int = 20,
+        callbacks: Any = None,
+        **fit: Any,
+    ) -> Profile:
+        """Trains on the data and says where a step's time goes; print it for a table.
+
+        At least `steps` steps run, after a first epoch that compiles; afterwards weights, optimizer
+        and metrics are what they were after that epoch. `fit` are further arguments of `fit`, such
+        as batch_size.
+
+        Raises UnsupportedError where the engine cannot be measured.
+        """
+        from carnyx.train.profile import profile
+
+        return profile(self, x, y, steps, callbacks, fit)
 
     def evaluate(
         self,
