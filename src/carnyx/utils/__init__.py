@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from carnyx.core.config import clear_session
+from carnyx.core.drawing import model_to_dot, plot_model
 from carnyx.random import set_random_seed
 from carnyx.saving import (
     CustomObjectScope,
@@ -66,7 +67,9 @@ __all__ = [
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "model_to_dot",
     "normalize",
+    "plot_model",
     "register_keras_serializable",
     "serialize_keras_object",
     "set_random_seed",
