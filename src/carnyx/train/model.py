@@ -89,6 +89,10 @@ class Trainer(Network):
         self._executor = None
         self.stop_training = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: all but what is compiled, which is made anew when needed."""
+        return {**self.__dict__, "_executor": None}
+
     @property
     def compiled(self) -> bool:
         return self._objective is not None
