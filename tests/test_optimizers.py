@@ -138,6 +138,38 @@ def _adafactor(w):
         w = w - max(1e-3, np.sqrt((w**2).mean())) * min(RATE, t**-0.5) * u
 
 
+def _muon(w, momentum=0.95, nesterov=True, rms_rate=0.2, decay=0.004, exclude=False):
+    """Matrices; the rest is Adam with its own decay of 0.004."""
+    if w.ndim != 2 or exclude:
+        yield from _adam(w, decay=0.004)
+    m = 0
+    while True:
+        g = yield w
+        w = w - RATE * decay * w
+        m = momentum * m + g
+        x = g + momentum * m if nesterov else m
+        # a polynomial in the singular values alone: a s + b s^3 + c s^5, five times
+        u, s, v = np.linalg.svd(x / (np.linalg.norm(x) + 1e-7), full_matrices=False)
+        for _ in range(5):
+            s = 3.4445 * s - 4.775 * s**3 + 2.0315 * s**5
+        scale = 1 if rms_rate is None else np.sqrt(max(w.shape)) * rms_rate
+        w = w - RATE * scale * (u * s) @ v
+
+
+def _schedule_free(w, beta_1=0.9, beta_2=0.999, epsilon=1e-8, warmup=0, decay=0.0):
+    x, z, y, v, t = w, w, w, 0, 0
+    while True:
+        g = yield y
+        t += 1
+        # Keras decays y, from which it then finds x: x takes the whole of the decay
+        x = x - RATE * decay * y / beta_1
+        v = beta_2 * v + (1 - beta_2) * g**2
+        rate = RATE * min(1, t / warmup) if warmup else RATE
+        z = z - rate * g / (np.sqrt(v / (1 - beta_2**t)) + epsilon)
+        x = x + (z - x) / t
+        y = (1 - beta_1) * z + beta_1 * x
+
+
 _REGULARIZED = {
     "l1_regularization_strength": 0.5,
     "l2_regularization_strength": 0.1,
@@ -164,6 +196,19 @@ RULES = (
     ("Ftrl", _REGULARIZED, lambda w: _ftrl(w, 0.5, 0.1, 0.05, 0.2)),
     ("Lion", {}, _lion),
     ("Lamb", {}, _lamb),
+    ("Muon", {}, _muon),
+    (
+        "Muon",
+        {"nesterov": False, "rms_rate": None, "momentum": 0.5, "weight_decay": 0.1},
+        lambda w: _muon(w, 0.5, False, None, 0.1),
+    ),
+    ("Muon", {"exclude_layers": ["w0"]}, lambda w: _muon(w, exclude=True)),
+    ("ScheduleFreeAdamW", {}, _schedule_free),
+    (
+        "ScheduleFreeAdamW",
+        {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3, "warmup_steps": 4, "weight_decay": 0.1},
+        lambda w: _schedule_free(w, 0.5, 0.9, 1e-3, 4, 0.1),
+    ),
 )
 by_rule = pytest.mark.parametrize(
     ("name", "kwargs", "formula"), RULES, ids=[f"{n}-{'-'.join(map(str, k))}" for n, k, _ in RULES]
