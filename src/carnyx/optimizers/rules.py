@@ -524,10 +524,9 @@ class Muon(Optimizer):
         ns_steps: int = 5,
         nesterov: bool = True,
         rms_rate: float | None = 0.2,
-        **common: Unpack[Common],
+        **common: Any,
     ) -> None:
-        common["weight_decay"] = weight_decay
-        super().__init__(learning_rate, **common)
+        super().__init__(learning_rate, weight_decay, **common)
         in_range("Muon", adam_beta_1=adam_beta_1, adam_beta_2=adam_beta_2, momentum=momentum)
         in_range("Muon", 0, np.inf, ns_steps=ns_steps, adam_lr_ratio=adam_lr_ratio)
         if isinstance(exclude_layers, str):

@@ -382,6 +382,7 @@ class Trainer(Network):
             x = x.astype(dtypes.floatx())
         if not self.built:
             self.build_from(x)
+        self._use_averages(True)
         if self.run_eagerly:
             return jax.tree.map(np.asarray, self.predict_step(x))
         return self.executor.predict(x)
@@ -476,6 +477,7 @@ class Trainer(Network):
         on_logs: Callable[..., bool],
         one_by_one: bool,
     ) -> bool:
+        self._use_averages(mode != "train")
         if not self.run_eagerly:
             fixed = self._steps_per_execution
             return self.executor.run(
@@ -488,6 +490,11 @@ class Trainer(Network):
             if not on_logs({k: np.asarray(v).tolist() for k, v in logs.items()}):
                 return False
         return True
+
+    def _use_averages(self, yes: bool) -> None:
+        """Has the optimizer put the weights of evaluation, or of training, in place."""
+        if self.optimizer is not None:
+            self.optimizer.use_averages(yes)
 
     def _prepare(self, source: Any, where: str) -> None:
         """Builds the model, the optimizer and the metrics for this data, and checks the targets."""
