@@ -451,6 +451,38 @@ def test_schedules_against_their_formulas():
         carnyx.optimizers.schedules.PiecewiseConstantDecay([1], [1.0])
 
 
+@pytest.mark.parametrize("curve", ["cosine", "linear"])
+def test_one_cycle(curve: str):
+    schedule = optimizers.schedules.OneCycle(0.8, 21, 0.3, 8.0, 100.0, curve)
+    got = jax.jit(jax.vmap(schedule))(np.arange(24))
+    way = np.linspace(0, 1, 15)
+    shape = way if curve == "linear" else (1 - np.cos(np.pi * way)) / 2
+    fall = 0.8 + (0.001 - 0.8) * shape
+    way = np.linspace(0, 1, 7)
+    rise = 0.1 + 0.7 * (way if curve == "linear" else (1 - np.cos(np.pi * way)) / 2)
+    np.testing.assert_allclose(got, [*rise, *fall[1:], *[0.001] * 3], rtol=1e-5)
+    twin = optimizers.schedules.deserialize(optimizers.schedules.serialize(schedule))
+    assert twin.get_config() == schedule.get_config()
+
+
+def test_one_cycle_at_its_limits():
+    cycle = optimizers.schedules.OneCycle
+    assert float(cycle(1.0, 10, rising=0)(0)) == 1.0
+    assert float(cycle(1.0, 10, rising=1)(9)) == 1.0
+    assert float(cycle(1.0, 10)(9)) == pytest.approx(1 / 25e4)
+    assert np.isfinite(
+        [float(cycle(1.0, 2, rising=r)(s)) for r in (0, 0.3, 1) for s in (0, 1)]
+    ).all()
+    for name, value in (
+        ("total_steps", 1),
+        ("rising", 1.5),
+        ("start_divisor", 0.5),
+        ("curve", "x"),
+    ):
+        with pytest.raises(ValueError, match=f"{name} .*Received: {name}="):
+            cycle(**{"max_learning_rate": 1.0, "total_steps": 10, name: value})
+
+
 def test_optimizer_with_a_schedule():
     kwargs = {"gradient_accumulation_steps": 2}
     rates = [_schedule(m, "ExponentialDecay", SCHEDULES[0][1]) for m in (carnyx, keras)]
