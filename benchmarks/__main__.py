@@ -22,18 +22,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import CASES, FRAMEWORKS, Case
+from benchmarks.cases import FRAMEWORKS, MODELS, Case, Suite
 
 ROOT = Path(__file__).resolve().parents[1]
 PAUSE = 0.2  # seconds, in which the thread pools of the process asked last fall asleep
 Results = dict[str, dict[str, list[float]]]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, suite: Suite = MODELS) -> int:
     """Measure, print and write; return 1 if a framework failed in a case, else 0."""
-    options = parse(argv)
-    results, errors = run(options.cases, options.frameworks, options.rounds)
-    print_table(options.cases, options.frameworks, results)
+    options = parse(argv, suite)
+    results, errors = run(suite, options.cases, options.frameworks, options.rounds)
+    print_table(suite, options.cases, options.frameworks, results)
     for (case, framework), message in errors.items():
         print(f"{framework} failed in {case!r}: {message}", file=sys.stderr)
     options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -42,19 +42,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if errors else 0
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None, suite: Suite) -> argparse.Namespace:
     """Options; `cases` as Case objects and `frameworks` as names, those installed by default."""
-    names = [case.name for case in CASES]
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = [case.name for case in suite.cases]
+    parser = argparse.ArgumentParser(prog=f"python -m {suite.program}", description=__doc__)
     parser.add_argument("--only", help=f"cases, by comma: {', '.join(names)}")
-    parser.add_argument("--frameworks", help=f"by comma: {', '.join(FRAMEWORKS)}")
+    parser.add_argument("--frameworks", help=f"by comma: {', '.join(suite.frameworks)}")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default 5)")
-    parser.add_argument("--output", type=Path, default=Path("out/benchmarks.json"))
+    parser.add_argument("--output", type=Path, default=Path(suite.output))
     options = parser.parse_args(argv)
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
-    options.cases = [c for c in CASES if c.name in _chosen(parser, options.only, names)]
-    options.frameworks = _chosen(parser, options.frameworks, list(FRAMEWORKS))
+    options.cases = [c for c in suite.cases if c.name in _chosen(parser, options.only, names)]
+    options.frameworks = _chosen(parser, options.frameworks, list(suite.frameworks))
     for name in [name for name in options.frameworks if not installed(name)]:
         print(f"{name} is left out: {FRAMEWORKS[name][0]} is not installed")
         options.frameworks.remove(name)
@@ -81,10 +81,10 @@ def installed(framework: str) -> bool:
 class Process:
     """A framework's worker process, asked over pipes."""
 
-    def __init__(self, framework: str):
+    def __init__(self, framework: str, worker: tuple[str, ...]):
         self.framework = framework
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by close()
-        command = [sys.executable, "-m", "benchmarks.worker", framework]
+        command = [sys.executable, "-m", *worker, framework]
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment(framework), text=True, bufsize=1,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
@@ -117,7 +117,7 @@ def environment(framework: str) -> dict[str, str]:
 
 
 def run(
-    cases: list[Case], frameworks: list[str], rounds: int
+    suite: Suite, cases: list[Case], frameworks: list[str], rounds: int
 ) -> tuple[Results, dict[tuple[str, str], str]]:
     """All measurements: case -> framework -> one value a round; and what failed."""
     results: Results = {case.name: {} for case in cases}
@@ -129,7 +129,7 @@ def run(
                 continue
             print(f"round {number}/{rounds}: {case.name}, {framework} ...", flush=True)
             try:
-                value = measure(case, framework, processes)
+                value = measure(suite, case, framework, processes)
             except RuntimeError as error:
                 errors[case.name, framework] = str(error)
                 continue
@@ -150,20 +150,20 @@ def turns(cases: list[Case], frameworks: list[str], rounds: int) -> Iterator[tup
             yield number + 1, case, framework
 
 
-def measure(case: Case, framework: str, processes: dict[str, Process]) -> float:
+def measure(suite: Suite, case: Case, framework: str, processes: dict[str, Process]) -> float:
     """One value of one framework in one case, in the case's unit."""
     if case.kind == "import":
         return import_seconds(framework)
     if case.kind == "first_step":
         start = time.perf_counter()
-        process = Process(framework)
+        process = Process(framework, suite.worker)
         try:
             process.ask(case)
             return time.perf_counter() - start
         finally:
             process.close()
     if framework not in processes:
-        processes[framework] = Process(framework)
+        processes[framework] = Process(framework, suite.worker)
     return processes[framework].ask(case)
 
 
@@ -203,15 +203,12 @@ def summary(case: Case, values: dict[str, list[float]]) -> dict[str, Any]:
     return {"medians": medians, "best_rival": best, "score": score, "met": met}
 
 
-def print_table(cases: list[Case], frameworks: list[str], results: Results) -> None:
+def print_table(suite: Suite, cases: list[Case], frameworks: list[str], results: Results) -> None:
     """The medians, with the best rival's in bold and those outside the score in brackets."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        title="medians; score = carnyx / best rival (import: seconds above `import numpy`)",
-        caption="in brackets: a bare module call, which is no predict() and is not scored",
-    )
+    table = Table(title=suite.title, caption=suite.caption)
     table.add_column("case")
     for name in [*frameworks, "score", "asked", "met"]:
         table.add_column(name, justify="right")

@@ -13,8 +13,8 @@ MAXLEN, CHARS = 40, 60
 class Case:
     """One row of the table.
 
-    kind: "fit" (milliseconds a step), "predict" (milliseconds a call), "generate" (seconds for
-    400 characters), "import" or "first_step" (seconds of a fresh process).
+    kind: "fit" (milliseconds a step), "predict" or "layer" (milliseconds a call), "generate"
+    (seconds for 400 characters), "import" or "first_step" (seconds of a fresh process).
     target: asked-for ratio to the best rival; for "import", seconds above `import numpy`.
     """
 
@@ -27,7 +27,7 @@ class Case:
 
     @property
     def unit(self) -> str:
-        return "ms" if self.kind in ("fit", "predict") else "s"
+        return "ms" if self.kind in ("fit", "predict", "layer") else "s"
 
     @property
     def fresh(self) -> bool:
@@ -54,6 +54,33 @@ FRAMEWORKS: dict[str, tuple[str, dict[str, str]]] = {
     "keras-torch": ("torch", {"KERAS_BACKEND": "torch"}),
     "torch": ("torch", {}),
 }
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Cases that are measured and shown together.
+
+    worker: the arguments of `python -m` for a framework's process; its name comes after them.
+    """
+
+    program: str
+    cases: tuple[Case, ...]
+    frameworks: tuple[str, ...]
+    worker: tuple[str, ...]
+    output: str
+    title: str
+    caption: str
+
+
+MODELS = Suite(
+    program="benchmarks",
+    cases=CASES,
+    frameworks=tuple(FRAMEWORKS),
+    worker=("benchmarks.worker",),
+    output="out/benchmarks.json",
+    title="medians; score = carnyx / best rival (import: seconds above `import numpy`)",
+    caption="in brackets: a bare module call, which is no predict() and is not scored",
+)
 
 
 def data(model: str, rows: int) -> tuple[np.ndarray, np.ndarray]:

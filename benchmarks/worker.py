@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,18 +80,18 @@ class Worker:
         return 0.0
 
 
-def main() -> None:
+def serve(measure: Callable[[Case], float], cases: Sequence[Case]) -> None:
     """Answer requests until the input ends. Whatever a framework prints goes to stderr."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    worker, cases = Worker(sys.argv[1]), {case.name: case for case in CASES}
+    named = {case.name: case for case in cases}
     for line in sys.stdin:
         try:
-            answer: dict[str, Any] = {"value": worker.measure(cases[json.loads(line)["case"]])}
+            answer: dict[str, Any] = {"value": measure(named[json.loads(line)["case"]])}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers)
 
 
 if __name__ == "__main__":
-    main()
+    serve(Worker(sys.argv[1]).measure, CASES)

@@ -333,8 +333,8 @@ def test_lambda_code_in_a_file_of_keras_is_refused():
 def test_options_that_only_keras_has():
     config = {**layers.Dense(3).get_config(), "quantization_config": None, "lora_rank": None}
     assert layers.Dense.from_config(config).units == 3
-    with pytest.raises(ValueError, match="lora_rank=4, which Carnyx does not support"):
-        layers.Dense.from_config({**config, "lora_rank": 4})
+    with pytest.raises(ValueError, match="quantization_config='int8', which Carnyx does not"):
+        layers.Dense.from_config({**config, "quantization_config": "int8"})
     config = {**layers.LayerNormalization().get_config(), "rms_scaling": True}
     with pytest.raises(ValueError, match="rms_scaling=True"):
         layers.LayerNormalization.from_config(config)

@@ -138,6 +138,43 @@ def _adafactor(w):
         w = w - max(1e-3, np.sqrt((w**2).mean())) * min(RATE, t**-0.5) * u
 
 
+def _muon(
+    w, momentum=0.95, nesterov=True, rms_rate: float | None = 0.2, decay=0.004, exclude=False
+):
+    """Matrices; the rest is Adam with its own decay of 0.004."""
+    if w.ndim != 2 or exclude:
+        yield from _adam(w, decay=0.004)
+    m = 0
+    while True:
+        g = yield w
+        w = w - RATE * decay * w
+        m = momentum * m + g
+        x = g + momentum * m if nesterov else m
+        # a polynomial in the singular values alone: a s + b s^3 + c s^5, five times
+        u, s, v = np.linalg.svd(x / (np.linalg.norm(x) + 1e-7), full_matrices=False)
+        for _ in range(5):
+            s = 3.4445 * s - 4.775 * s**3 + 2.0315 * s**5
+        scale = 1 if rms_rate is None else np.sqrt(max(w.shape)) * rms_rate
+        w = w - RATE * scale * (u * s) @ v
+
+
+def schedule_free(w, beta_1=0.9, beta_2=0.999, epsilon=1e-8, warmup=0, decay=0.0, seen=None):
+    """`seen` gets every mean x."""
+    x, z, y, v, t = w, w, w, 0, 0
+    while True:
+        g = yield y
+        t += 1
+        # Keras decays y, from which it then finds x: x takes the whole of the decay
+        x = x - RATE * decay * y / beta_1
+        v = beta_2 * v + (1 - beta_2) * g**2
+        rate = RATE * min(1, t / warmup) if warmup else RATE
+        z = z - rate * g / (np.sqrt(v / (1 - beta_2**t)) + epsilon)
+        x = x + (z - x) / t
+        if seen is not None:
+            seen.append(x)
+        y = (1 - beta_1) * z + beta_1 * x
+
+
 _REGULARIZED = {
     "l1_regularization_strength": 0.5,
     "l2_regularization_strength": 0.1,
@@ -164,6 +201,19 @@ RULES = (
     ("Ftrl", _REGULARIZED, lambda w: _ftrl(w, 0.5, 0.1, 0.05, 0.2)),
     ("Lion", {}, _lion),
     ("Lamb", {}, _lamb),
+    ("Muon", {}, _muon),
+    (
+        "Muon",
+        {"nesterov": False, "rms_rate": None, "momentum": 0.5, "weight_decay": 0.1},
+        lambda w: _muon(w, 0.5, False, None, 0.1),
+    ),
+    ("Muon", {"exclude_layers": ["w0"]}, lambda w: _muon(w, exclude=True)),
+    ("ScheduleFreeAdamW", {}, schedule_free),
+    (
+        "ScheduleFreeAdamW",
+        {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3, "warmup_steps": 4, "weight_decay": 0.1},
+        lambda w: schedule_free(w, 0.5, 0.9, 1e-3, 4, 0.1),
+    ),
 )
 by_rule = pytest.mark.parametrize(
     ("name", "kwargs", "formula"), RULES, ids=[f"{n}-{'-'.join(map(str, k))}" for n, k, _ in RULES]
@@ -401,6 +451,38 @@ def test_schedules_against_their_formulas():
         carnyx.optimizers.schedules.PiecewiseConstantDecay([1], [1.0])
 
 
+@pytest.mark.parametrize("curve", ["cosine", "linear"])
+def test_one_cycle(curve: str):
+    schedule = optimizers.schedules.OneCycle(0.8, 21, 0.3, 8.0, 100.0, curve)
+    got = jax.jit(jax.vmap(schedule))(np.arange(24))
+    way = np.linspace(0, 1, 15)
+    shape = way if curve == "linear" else (1 - np.cos(np.pi * way)) / 2
+    fall = 0.8 + (0.001 - 0.8) * shape
+    way = np.linspace(0, 1, 7)
+    rise = 0.1 + 0.7 * (way if curve == "linear" else (1 - np.cos(np.pi * way)) / 2)
+    np.testing.assert_allclose(got, [*rise, *fall[1:], *[0.001] * 3], rtol=1e-5)
+    twin = optimizers.schedules.deserialize(optimizers.schedules.serialize(schedule))
+    assert twin.get_config() == schedule.get_config()
+
+
+def test_one_cycle_at_its_limits():
+    cycle = optimizers.schedules.OneCycle
+    assert float(cycle(1.0, 10, rising=0)(0)) == 1.0
+    assert float(cycle(1.0, 10, rising=1)(9)) == 1.0
+    assert float(cycle(1.0, 10)(9)) == pytest.approx(1 / 25e4)
+    assert np.isfinite(
+        [float(cycle(1.0, 2, rising=r)(s)) for r in (0, 0.3, 1) for s in (0, 1)]
+    ).all()
+    for name, value in (
+        ("total_steps", 1),
+        ("rising", 1.5),
+        ("start_divisor", 0.5),
+        ("curve", "x"),
+    ):
+        with pytest.raises(ValueError, match=f"{name} .*Received: {name}="):
+            cycle(**{"max_learning_rate": 1.0, "total_steps": 10, name: value})
+
+
 def test_optimizer_with_a_schedule():
     kwargs = {"gradient_accumulation_steps": 2}
     rates = [_schedule(m, "ExponentialDecay", SCHEDULES[0][1]) for m in (carnyx, keras)]
@@ -477,6 +559,60 @@ def test_apply_gradients_and_stateless_apply():
     assert_same(weights, [p.numpy() for p in params])
     assert_same(state, [v.numpy() for v in optimizer.variables])
     np.testing.assert_array_equal(fresh[0], START[0])
+
+
+@by_rule
+def test_every_way_to_apply_is_the_same(name: str, kwargs: dict, formula):
+    gradients = [jnp.asarray(g) for g in GRADIENTS[0]]
+    states = []
+    for way in ("apply", "apply_gradients", "stateless_apply"):
+        optimizer, params = make(carnyx, name, kwargs)
+        if way == "apply":
+            optimizer.apply(gradients)
+        elif way == "apply_gradients":
+            assert int(optimizer.apply_gradients(zip(gradients, params, strict=True))) == 1
+        else:
+            weights, state = optimizer.stateless_apply(optimizer.variables, gradients, params)
+            np.testing.assert_array_equal(params[0], START[0])
+            states.append([*weights, *state])
+            continue
+        states.append([v.numpy() for v in [*params, *optimizer.variables]])
+    for other in states[1:]:
+        assert_same(other, states[0])
+    assert not np.array_equal(states[0][0], START[0])
+
+
+@by_rule
+def test_decay_leaves_the_excluded_alone(name: str, kwargs: dict, formula):
+    moved = {}
+    for decay in (None, 0.5):
+        given = {**kwargs, "weight_decay": decay}
+        if name == "AdamW" and decay is None:
+            given["weight_decay"] = 0.0
+        if name == "Muon":
+            given["adam_weight_decay"] = decay
+        params = [carnyx.Variable(a, name=f"w{i}") for i, a in enumerate(START)]
+        optimizer = getattr(optimizers, name)(RATE, **given)
+        optimizer.exclude_from_weight_decay(var_names=["w1"])
+        for gradients in GRADIENTS[:2]:
+            optimizer.apply([jnp.asarray(g) for g in gradients], params)
+        moved[decay] = [p.numpy() for p in params]
+    np.testing.assert_array_equal(moved[0.5][1], moved[None][1])
+    assert not np.array_equal(moved[0.5][0], moved[None][0])
+
+
+def test_muon_treats_rows_and_columns_alike():
+    wide, tall = carnyx.Variable(START[0].T), carnyx.Variable(START[0])
+    optimizers.Muon(RATE).apply([jnp.asarray(GRADIENTS[0][0].T)], [wide])
+    optimizers.Muon(RATE).apply([jnp.asarray(GRADIENTS[0][0])], [tall])
+    np.testing.assert_allclose(wide.numpy().T, tall, rtol=1e-5, atol=1e-6)
+    table = carnyx.Variable(START[0], name="token_embeddings")
+    for exclude in (True, False):
+        optimizer = optimizers.Muon(exclude_embeddings=exclude)
+        optimizer.build([table])
+        assert len(optimizer.variables) == (4 if exclude else 3)
+    with pytest.raises(ValueError, match="exclude_layers is a list"):
+        optimizers.Muon(exclude_layers="output")  # type: ignore[arg-type]
 
 
 def _own_optimizer(module):

@@ -11,6 +11,7 @@ CASES = [
     Case("Dense", {"units": 3}, (2, 4)),
     Case("Dense", {"units": 3, "activation": "relu", "use_bias": False}, X),
     Case("Dense", {"units": 3, "activity_regularizer": "l2", "kernel_regularizer": "l2"}, X),
+    Case("Dense", {"units": 3, "lora_rank": 2}, X),
     Case("EinsumDense", {"equation": "ab,bc->ac", "output_shape": 3, "bias_axes": "c"}, (2, 4)),
     Case(
         "EinsumDense",
@@ -27,7 +28,13 @@ CASES = [
         },
         X,
     ),
+    Case(
+        "EinsumDense",
+        {"equation": "abc,cd->abd", "output_shape": (None, 3), "lora_rank": 2, "lora_alpha": 8},
+        X,
+    ),
     Case("Embedding", {"input_dim": 5, "output_dim": 3}, (2, 4), "ids"),
+    Case("Embedding", {"input_dim": 5, "output_dim": 3, "lora_rank": 2}, (2, 4), "ids"),
     Case("Embedding", {"input_dim": 5, "output_dim": 3, "mask_zero": True}, (2, 4, 2), "ids"),
     Case("Activation", {"activation": "tanh"}, X),
     Case("ReLU", {}, X),

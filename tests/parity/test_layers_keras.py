@@ -16,7 +16,7 @@ from tests.cases.layers import CASES, Case, data, filled, make, mask_of
 by_id = pytest.mark.parametrize("case", CASES, ids=lambda c: c.id)
 
 # What Keras's configs and signatures hold that Carnyx does not have.
-ABSENT = {"quantization_config", "lora_rank", "lora_alpha", "gptq_unpacked_column_size"}
+ABSENT = {"quantization_config", "gptq_unpacked_column_size"}
 OFF = {"rms_scaling"}
 QUICK = {"xla_backend_optimization_level": 0}  # halves the compile time, which is the test's
 

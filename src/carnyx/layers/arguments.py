@@ -31,6 +31,10 @@ SHARED = {
         "            starts, a penalty added to the loss, a projection after each update."
     ),
     "activity_regularizer": "a penalty on the outputs.",
+    "lora_rank, lora_alpha": (
+        "r from 1 freezes the kernel W and learns W + (alpha / r) A B instead;\n"
+        "            alpha is r if None. See `enable_lora`."
+    ),
     "data_format": (
         '"channels_last" (B, *space, C) or "channels_first" (B, C, *space);\n'
         "            None for the global setting."
@@ -195,7 +199,7 @@ class FileOptions:
     """Mixin: reads configs that hold options of Keras that Carnyx does not have, when these are
     at the value that means "off"."""
 
-    absent: dict[str, Any] = {"quantization_config": None, "lora_rank": None, "lora_alpha": None}
+    absent: dict[str, Any] = {"quantization_config": None}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:

@@ -5,18 +5,22 @@ Convolutions are in `conv.py`; checks and the handling of weight options in `arg
 
 from __future__ import annotations
 
+from string import ascii_letters
 from typing import Any
 
 import jax.numpy as jnp
 
 from carnyx import activations
-from carnyx.core.layer import InputSpec, Layer
+from carnyx.core.layer import InputSpec
 from carnyx.layers import arguments
-from carnyx.layers.arguments import FileOptions, documented
+from carnyx.layers.arguments import documented
+from carnyx.layers.lora import Adaptable
 
 
-@documented("activation", "use_bias", "weight_options", "activity_regularizer")
-class Dense(FileOptions, Layer):
+@documented(
+    "activation", "use_bias", "weight_options", "activity_regularizer", "lora_rank, lora_alpha"
+)
+class Dense(Adaptable):
     """activation(x W + b): [B, ..., D] -> [B, ..., U].
 
     Weights: kernel W [D, U], bias b [U].
@@ -46,6 +50,8 @@ class Dense(FileOptions, Layer):
         activity_regularizer: Any = None,
         kernel_constraint: Any = None,
         bias_constraint: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
@@ -61,6 +67,7 @@ class Dense(FileOptions, Layer):
             kernel_constraint=kernel_constraint,
             bias_constraint=bias_constraint,
         )
+        self._keep_lora(lora_rank, lora_alpha)
         self.input_spec = InputSpec(min_ndim=2)
         self.supports_masking = True
 
@@ -74,16 +81,20 @@ class Dense(FileOptions, Layer):
         self.kernel = arguments.add_weight(self, "kernel", (width, self.units))
         self.bias = arguments.add_weight(self, "bias", (self.units,)) if self.use_bias else None
         self.input_spec = InputSpec(min_ndim=2, axes={-1: width})
+        self._start_lora()
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         outputs = jnp.matmul(inputs, self.kernel.value)
+        if self.lora_enabled:
+            a, b = (side.value for side in self._sides())
+            outputs = outputs + self._scale() * jnp.matmul(jnp.matmul(inputs, a), b)
         if self.bias is not None:
             outputs = outputs + self.bias.value
         return self.activation(outputs)
 
 
-@documented("activation", "weight_options")
-class EinsumDense(FileOptions, Layer):
+@documented("activation", "weight_options", "lora_rank, lora_alpha")
+class EinsumDense(Adaptable):
     """activation(einsum(equation, x, W) + b).
 
     Weights: kernel W, its axes named by the second part of the equation; bias b over `bias_axes`.
@@ -116,6 +127,8 @@ class EinsumDense(FileOptions, Layer):
         bias_regularizer: Any = None,
         kernel_constraint: Any = None,
         bias_constraint: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -132,6 +145,7 @@ class EinsumDense(FileOptions, Layer):
             kernel_constraint=kernel_constraint,
             bias_constraint=bias_constraint,
         )
+        self._keep_lora(lora_rank, lora_alpha)
         self._terms()
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
@@ -192,6 +206,7 @@ class EinsumDense(FileOptions, Layer):
             first = min(result.index(letter) for letter in self.bias_axes)
             letters = [x if x in self.bias_axes else "" for x in result[first:]]
             self.bias = arguments.add_weight(self, "bias", self._shape(letters, table, input_shape))
+        self._start_lora()
 
     def _shape(self, letters: Any, table: Any, input_shape: Any) -> tuple[int, ...]:
         shape = tuple(table.get(x) if x else 1 for x in letters)
@@ -205,9 +220,20 @@ class EinsumDense(FileOptions, Layer):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         outputs = jnp.einsum(self.equation, inputs, self.kernel.value)
+        if self.lora_enabled:
+            outputs = outputs + self._scale() * self._low_rank(inputs)
         if self.bias is not None:
             outputs = outputs + self.bias.value
         return self.activation(outputs)
+
+    def _low_rank(self, inputs: Any) -> Any:
+        """The equation with A B for the kernel, whose last axis A has as the rank."""
+        sides, result = self.equation.replace(" ", "").split("->")
+        outer, kernel = sides.split(",")
+        rank = next(letter for letter in ascii_letters if letter not in self.equation)
+        equation = f"{outer},{kernel[:-1]}{rank},{rank}{kernel[-1]}->{result}"
+        a, b = (side.value for side in self._sides())
+        return jnp.einsum(equation, inputs, a, b)
 
 
 __all__ = """

@@ -8,13 +8,13 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from carnyx.core.layer import Layer
 from carnyx.layers import arguments
-from carnyx.layers.arguments import FileOptions, documented
+from carnyx.layers.arguments import documented
+from carnyx.layers.lora import Adaptable
 
 
-@documented("weight_options")
-class Embedding(FileOptions, Layer):
+@documented("weight_options", "lora_rank, lora_alpha")
+class Embedding(Adaptable):
     """Row x of the table: [B, ...] whole numbers in [0, input_dim) -> [B, ..., output_dim].
 
     Weights: embeddings [input_dim, output_dim]. A number outside the table gives NaN.
@@ -34,6 +34,8 @@ class Embedding(FileOptions, Layer):
     [[True, False]]
     """
 
+    lora_weight = "embeddings"
+
     def __init__(
         self,
         input_dim: int,
@@ -43,6 +45,8 @@ class Embedding(FileOptions, Layer):
         embeddings_constraint: Any = None,
         mask_zero: bool = False,
         weights: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
         **kwargs: Any,
     ) -> None:
         length = kwargs.pop("input_length", None)  # Keras 2's way to say the input's shape
@@ -58,11 +62,13 @@ class Embedding(FileOptions, Layer):
             embeddings_regularizer=embeddings_regularizer,
             embeddings_constraint=embeddings_constraint,
         )
+        self._keep_lora(lora_rank, lora_alpha)
         self.mask_zero = arguments.flag(self, "mask_zero", mask_zero)
         self.supports_masking = self.mask_zero
         if weights is not None:
             self.build(None)
-            self.set_weights(weights if isinstance(weights, (list, tuple)) else [weights])
+            given = weights if isinstance(weights, (list, tuple)) else [weights]
+            self.set_weights([*given, *self.get_weights()[1:]])
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
         if name in ("weights", "autocast"):
@@ -72,13 +78,18 @@ class Embedding(FileOptions, Layer):
     def build(self, input_shape: Any = None) -> None:
         shape = (self.input_dim, self.output_dim)
         self.embeddings = arguments.add_weight(self, "embeddings", shape)
+        self._start_lora()
 
     def call(self, inputs: Any) -> Any:
         indices = inputs
         if not jnp.issubdtype(inputs.dtype, jnp.integer):
             self._check_whole(inputs)
             indices = inputs.astype("int32")
-        return jnp.take(self.embeddings.value, indices, axis=0).astype(self.compute_dtype)
+        outputs = jnp.take(self.embeddings.value, indices, axis=0)
+        if self.lora_enabled:
+            a, b = (side.value for side in self._sides())
+            outputs = outputs + self._scale() * jnp.matmul(jnp.take(a, indices, axis=0), b)
+        return outputs.astype(self.compute_dtype)
 
     def _check_whole(self, inputs: Any) -> None:
         """Floats serve as indices, as in Keras (an Input's dtype is float by default), if whole.
@@ -157,7 +168,7 @@ class ReversibleEmbedding(Embedding):
     def call(self, inputs: Any, reverse: bool = False) -> Any:
         if not reverse:
             return super().call(inputs)
-        kernel = self.embeddings.value.T if self.tie_weights else self.reverse_embeddings.value
+        kernel = self._merged().T if self.tie_weights else self.reverse_embeddings.value
         dtype = self.reverse_dtype or self.compute_dtype
         logits = inputs.astype(dtype) @ kernel.astype(dtype)
         cap = self.logit_soft_cap

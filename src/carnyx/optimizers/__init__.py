@@ -9,6 +9,7 @@ from carnyx.core import config as _config
 from carnyx.optimizers import schedules
 from carnyx.optimizers.base import Optimizer
 from carnyx.optimizers.loss_scale import LossScaleOptimizer
+from carnyx.optimizers.multi import MultiOptimizer, OptimizerMap
 from carnyx.optimizers.rules import (
     RULES,
     SGD,
@@ -21,12 +22,14 @@ from carnyx.optimizers.rules import (
     Ftrl,
     Lamb,
     Lion,
+    Muon,
     Nadam,
     RMSprop,
+    ScheduleFreeAdamW,
 )
 
 # Every name by which a program or a file may ask for an optimizer.
-TABLE: dict[str, Any] = {cls.__name__: cls for cls in (*RULES, LossScaleOptimizer)}
+TABLE: dict[str, Any] = {cls.__name__: cls for cls in (*RULES, LossScaleOptimizer, MultiOptimizer)}
 TABLE |= {name.lower(): cls for name, cls in TABLE.items()}
 
 __all__ = [
@@ -41,9 +44,13 @@ __all__ = [
     "Lamb",
     "Lion",
     "LossScaleOptimizer",
+    "MultiOptimizer",
+    "Muon",
     "Nadam",
     "Optimizer",
+    "OptimizerMap",
     "RMSprop",
+    "ScheduleFreeAdamW",
     "deserialize",
     "get",
     "schedules",

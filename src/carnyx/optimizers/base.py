@@ -102,7 +102,7 @@ class Optimizer(Configurable):
         self._undecayed: tuple[set[int], str] = (set(), "")
         self._parameters: list[Variable] = []
         self._places: dict[int, int] = {}  # id of a parameter -> its place
-        self._slots: dict[str, list[Variable]] = {}
+        self._slots: dict[str, list[Any]] = {}  # None where a parameter has no such slot
         self._order: list[Variable] = []  # all variables after the first two
         with state.name_scope(self.name):
             self._iterations = Variable(0, dtype="int32", trainable=False, name="iteration")
@@ -201,7 +201,8 @@ class Optimizer(Configurable):
     # ---- the rule
 
     def start(self, slot: str, param: Any) -> Any:
-        """A slot's value before the first update: zeros, unless a rule says otherwise."""
+        """A slot's value before the first update: zeros, unless a rule says otherwise; None for a
+        parameter without this slot."""
         return np.zeros(param.shape, "float32")
 
     def begin(self, step: Any) -> None:
@@ -249,7 +250,9 @@ class Optimizer(Configurable):
             for name in group:
                 plain = name in ("average", "gradient_accumulator")
                 value = np.zeros(param.shape, "float32") if plain else start(name, param)
-                slot = self._add(value, statistics_dtype(param._dtype), _slot_name(param, name))
+                slot = None
+                if value is not None:
+                    slot = self._add(value, statistics_dtype(param._dtype), _slot_name(param, name))
                 self._slots.setdefault(name, []).append(slot)
 
     def _add(self, value: Any, dtype: Any, name: str | None, shape: Any = None) -> Variable:
@@ -350,7 +353,10 @@ class Optimizer(Configurable):
         listed, pattern = self._undecayed
         if id(param) in listed or (pattern and re.search(pattern, param.name)):
             return 0.0
-        return self.weight_decay or 0.0
+        return self._decay_rate(param) or 0.0
+
+    def _decay_rate(self, param: Variable) -> float | None:
+        return self.weight_decay
 
     # ---- updates
 
@@ -441,6 +447,7 @@ class Optimizer(Configurable):
     def _apply_rule(self, gradient: Any, param: Variable, now: Any, value: Any) -> None:
         place = self._get_variable_index(param)
         slots = {name: self._slots[name][place] for group in self.groups for name in group}
+        slots = {name: slot for name, slot in slots.items() if slot is not None}
         held = {name: slot.value for name, slot in slots.items()}
         value, new = self.update(jnp.asarray(gradient, value.dtype), value, held, now)
         param.assign(value)
@@ -483,6 +490,10 @@ class Optimizer(Configurable):
         if self.use_ema and self.built:
             for param in var_list:
                 param.assign(self._slots["average"][self._get_variable_index(param)].value)
+
+    def use_averages(self, yes: bool) -> None:
+        """Models call it before they evaluate (True) and before they train (False): for rules that
+        are judged by other weights than those that they take gradients at."""
 
     def stateless_apply(
         self,

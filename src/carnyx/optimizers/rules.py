@@ -5,6 +5,7 @@ In the formulas g is the gradient, w the weight, a the learning rate and t the s
 
 from __future__ import annotations
 
+import re
 from typing import Any, Unpack
 
 import jax.numpy as jnp
@@ -481,6 +482,181 @@ class Adafactor(Optimizer):
         return param - step * u, {"row": row, "column": column, "velocity": v}
 
 
+class Muon(Optimizer):
+    """Momentum whose matrix is replaced by the nearest one with all singular values alike (Jordan
+    et al. 2024), at Adam's step size (Liu et al. 2025).
+
+    For matrices: M = momentum M + g, G = g + momentum M with `nesterov` or else M, X = G / |G|,
+    then `ns_steps` times X = a X + (b A + c A^2) X with A = X X', which drives the singular values
+    towards 1, and w = w - learning_rate sqrt(max(rows, columns)) rms_rate X (None: no such factor).
+
+    Other weights, embeddings and what `exclude_layers` names have Adam's rule.
+
+    Args:
+        adam_beta_1, adam_beta_2, epsilon, adam_weight_decay: of Adam's rule, with the learning rate
+            times `adam_lr_ratio`.
+        exclude_layers: patterns searched for in weights' paths, such as the output layer's name.
+        exclude_embeddings: whether paths with "embedding" in them count as excluded.
+        muon_a, muon_b, muon_c: a, b, c.
+        momentum: the fraction kept, in [0, 1].
+
+    >>> Muon(exclude_layers=["output"]).get_config()["exclude_layers"]
+    ['output']
+    """
+
+    groups = (("momentum", "velocity"),)
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        adam_beta_1: float = 0.9,
+        adam_beta_2: float = 0.999,
+        adam_weight_decay: float | None = 0.004,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = 0.004,
+        exclude_layers: list[str] | None = None,
+        exclude_embeddings: bool = True,
+        muon_a: float = 3.4445,
+        muon_b: float = -4.7750,
+        muon_c: float = 2.0315,
+        adam_lr_ratio: float = 1,
+        momentum: float = 0.95,
+        ns_steps: int = 5,
+        nesterov: bool = True,
+        rms_rate: float | None = 0.2,
+        **common: Any,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, **common)
+        in_range("Muon", adam_beta_1=adam_beta_1, adam_beta_2=adam_beta_2, momentum=momentum)
+        in_range("Muon", 0, np.inf, ns_steps=ns_steps, adam_lr_ratio=adam_lr_ratio)
+        if isinstance(exclude_layers, str):
+            raise ValueError(f"Muon: exclude_layers is a list. Received: {exclude_layers!r}")
+        self.adam_beta_1, self.adam_beta_2, self.epsilon = adam_beta_1, adam_beta_2, epsilon
+        self.adam_weight_decay, self.adam_lr_ratio = adam_weight_decay, adam_lr_ratio
+        self.exclude_layers = list(exclude_layers or [])
+        self.exclude_embeddings = exclude_embeddings
+        self.muon_a, self.muon_b, self.muon_c = muon_a, muon_b, muon_c
+        self.momentum, self.ns_steps, self.nesterov = momentum, ns_steps, nesterov
+        self.rms_rate = rms_rate
+
+    def _uses_adam(self, param: Any) -> bool:
+        embedding = self.exclude_embeddings and "embedding" in param.path.lower()
+        named = any(re.search(pattern, param.path) for pattern in self.exclude_layers)
+        return len(param.shape) != 2 or embedding or named
+
+    def start(self, slot: str, param: Any) -> Any:
+        absent = slot == "velocity" and not self._uses_adam(param)
+        return None if absent else super().start(slot, param)
+
+    def _decay_rate(self, param: Any) -> float | None:
+        return self.adam_weight_decay if self._uses_adam(param) else self.weight_decay
+
+    def prepare(self, step: Any, rate: Any) -> Any:
+        correction = jnp.sqrt(1 - self.adam_beta_2**step) / (1 - self.adam_beta_1**step)
+        return rate, rate * self.adam_lr_ratio * correction
+
+    def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
+        rate, adam_rate = now
+        m = slots["momentum"]
+        if "velocity" in slots:
+            v = slots["velocity"]
+            m = m + (gradient - m) * (1 - self.adam_beta_1)
+            v = v + (jnp.square(gradient) - v) * (1 - self.adam_beta_2)
+            step = m * adam_rate / (jnp.sqrt(v) + self.epsilon)
+            return param - step, {"momentum": m, "velocity": v}
+        m = self.momentum * m + gradient
+        step = rate * self._levelled(gradient + self.momentum * m if self.nesterov else m)
+        if self.rms_rate is not None:
+            step = step * (np.sqrt(max(param.shape)) * self.rms_rate)
+        return param - step, {"momentum": m}
+
+    def _levelled(self, x: Any) -> Any:
+        """The matrix with its singular values near 1, by iterations on its smaller side."""
+        tall = x.shape[0] > x.shape[1]
+        x = x.T if tall else x
+        x = x / (jnp.sqrt(jnp.sum(jnp.square(x))) + 1e-7)  # a zero gradient stays zero
+        for _ in range(self.ns_steps):
+            square = x @ x.T
+            x = self.muon_a * x + (self.muon_b * square + self.muon_c * square @ square) @ x
+        return x.T if tall else x
+
+
+class ScheduleFreeAdamW(Optimizer):
+    """Adam that needs no schedule, as it trains at y, between the point z that takes the steps and
+    the mean x of all z (Defazio et al. 2024).
+
+    v = v + (1 - beta_2)(g^2 - v) with the gradient g at y; z = z - a g / (sqrt(v / (1 - beta_2^t))
+    + epsilon); x = x + (z - x) / t; y = (1 - beta_1) z + beta_1 x, with x found again from y and z.
+
+    The weights are y during training, as in Keras. Models of Carnyx put x in their place for
+    `evaluate`, for validation and when `fit` ends, and y back before they train on
+    (`use_averages`); Keras leaves y there. After reading a file of x, x starts off by
+    (z - x)(1 - beta_1) / beta_1. The paper's mean has the rate's square as weight and decays z.
+
+    Args:
+        beta_1: the place of y between z (0, excluded) and x (1).
+        warmup_steps: the rate grows over these steps from 0.
+
+    >>> ScheduleFreeAdamW(warmup_steps=10).get_config()["warmup_steps"]
+    10
+    """
+
+    groups = (("momentum", "velocity"),)  # z and v
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.0025,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        warmup_steps: int = 0,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        in_range("ScheduleFreeAdamW", beta_1=beta_1, beta_2=beta_2)
+        in_range("ScheduleFreeAdamW", 0, np.inf, warmup_steps=warmup_steps)
+        if beta_1 == 0:
+            raise ValueError("ScheduleFreeAdamW: beta_1 is above 0; at 0 the mean x has no trace.")
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        self.warmup_steps = warmup_steps
+        self._averages_in_place = False
+
+    def start(self, slot: str, param: Any) -> Any:
+        return param.numpy() if slot == "momentum" else super().start(slot, param)
+
+    def prepare(self, step: Any, rate: Any) -> Any:
+        if self.warmup_steps:
+            rate = rate * jnp.minimum(step / self.warmup_steps, 1)
+        return rate, 1 / step, 1 - self.beta_2**step
+
+    def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
+        rate, share, correction = now
+        z, v = slots["momentum"], slots["velocity"]
+        # beta_2 rounded as in beta_2^t: at t = 1 the two must cancel
+        v = v + (jnp.square(gradient) - v) * (1 - gradient.dtype.type(self.beta_2))
+        x = self._mean(param, z)
+        z = z - rate * gradient / (jnp.sqrt(v / correction) + self.epsilon)
+        x = (1 - share) * x + share * z
+        return (1 - self.beta_1) * z + self.beta_1 * x, {"momentum": z, "velocity": v}
+
+    def _mean(self, y: Any, z: Any) -> Any:
+        return (y - (1 - self.beta_1) * z) / self.beta_1
+
+    def use_averages(self, yes: bool) -> None:
+        if yes == self._averages_in_place or self.use_ema or not self.built:
+            return
+        for param, slot in zip(self._parameters, self._slots["momentum"], strict=True):
+            z = slot.value
+            held = param.value.astype(z.dtype)
+            y = (1 - self.beta_1) * z + self.beta_1 * held
+            param.assign(self._mean(held, z) if yes else y)
+        self._averages_in_place = yes
+
+    def finalize_variable_values(self, var_list: Any) -> None:
+        super().finalize_variable_values(var_list)
+        self.use_averages(True)
+
+
 def _rms(x: Any) -> Any:
     return jnp.sqrt(jnp.mean(jnp.square(x)))
 
@@ -498,6 +674,8 @@ RULES: tuple[type[Optimizer], ...] = (
     Ftrl,
     Lion,
     Lamb,
+    Muon,
+    ScheduleFreeAdamW,
 )
 for _rule in RULES:
     _rule.__doc__ = (_rule.__doc__ or "").rstrip() + "\n" + COMMON_DOC

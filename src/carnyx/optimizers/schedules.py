@@ -208,6 +208,67 @@ class CosineDecayRestarts(LearningRateSchedule):
         return (1 - self.t_mul**cycle) / (1 - self.t_mul)
 
 
+class OneCycle(LearningRateSchedule):
+    """Up from max / start_divisor to max in the first `rising` part of training, and down to
+    max / (start_divisor end_divisor) at its last step (Smith and Topin 2018). Keras has no such
+    schedule.
+
+    With p in [0, 1] the part of the way up, or down, that is done: from + (to - from) q, where q
+    is p ("linear", as in the paper) or (1 - cos(pi p)) / 2 ("cosine"). The paper goes down to the
+    first rate, and from there to the last one in a third phase.
+
+    Args:
+        max_learning_rate: above 0; `Model.find_learning_rate` suggests one.
+        total_steps: the steps of the whole training, epochs times batches, from 2; the rate stays
+            at its last value after them.
+        rising: a fraction in [0, 1].
+        start_divisor, end_divisor: from 1.
+        curve: "cosine" or "linear".
+
+    >>> [round(float(OneCycle(1.0, 5, 0.5, 10.0, curve="linear")(i)), 3) for i in range(5)]
+    [0.1, 0.55, 1.0, 0.5, 0.0]
+    """
+
+    def __init__(
+        self,
+        max_learning_rate: float,
+        total_steps: int,
+        rising: float = 0.3,
+        start_divisor: float = 25.0,
+        end_divisor: float = 1e4,
+        curve: str = "cosine",
+        name: str = "OneCycle",
+    ) -> None:
+        self.max_learning_rate, self.total_steps = max_learning_rate, total_steps
+        self.rising, self.curve, self.name = rising, curve, name
+        self.start_divisor, self.end_divisor = start_divisor, end_divisor
+        _positive("max_learning_rate", max_learning_rate)
+        _at_least("total_steps", total_steps, 2)
+        _at_least("start_divisor", start_divisor, 1)
+        _at_least("end_divisor", end_divisor, 1)
+        if not 0 <= rising <= 1:
+            raise ValueError(f"rising lies in [0, 1]. Received: rising={rising!r}")
+        if curve not in ("cosine", "linear"):
+            raise ValueError(f"curve is 'cosine' or 'linear'. Received: curve={curve!r}")
+
+    def __call__(self, step: Any) -> Any:
+        done = jnp.minimum(_part(step, self.total_steps - 1), 1)
+        top, start = self.max_learning_rate, self.max_learning_rate / self.start_divisor
+        if self.rising == 0:
+            return self._between(top, start / self.end_divisor, done)
+        up = self._between(start, top, jnp.minimum(done / self.rising, 1))
+        if self.rising == 1:
+            return up
+        fallen = (done - self.rising) / (1 - self.rising)
+        down = self._between(top, start / self.end_divisor, fallen)
+        return jnp.where(done < self.rising, up, down)
+
+    def _between(self, first: float, last: float, part: Any) -> Any:
+        if self.curve == "cosine":
+            part = 0.5 * (1 - jnp.cos(jnp.pi * part))
+        return first * (1 - part) + last * part  # exactly `last` at the end
+
+
 def _part(step: Any, steps: float) -> Any:
     return jnp.asarray(step, jnp.float32) / steps
 
@@ -225,6 +286,11 @@ def _positive(name: str, value: Any) -> None:
         raise ValueError(f"{name} is above 0. Received: {name}={value!r}")
 
 
+def _at_least(name: str, value: Any, least: float) -> None:
+    if value < least:
+        raise ValueError(f"{name} is {least} or more. Received: {name}={value!r}")
+
+
 TABLE: dict[str, type[LearningRateSchedule]] = {
     cls.__name__: cls
     for cls in (
@@ -232,6 +298,7 @@ TABLE: dict[str, type[LearningRateSchedule]] = {
         CosineDecayRestarts,
         ExponentialDecay,
         InverseTimeDecay,
+        OneCycle,
         PiecewiseConstantDecay,
         PolynomialDecay,
     )
@@ -260,6 +327,7 @@ __all__ = [
     "ExponentialDecay",
     "InverseTimeDecay",
     "LearningRateSchedule",
+    "OneCycle",
     "PiecewiseConstantDecay",
     "PolynomialDecay",
     "deserialize",

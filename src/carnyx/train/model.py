@@ -23,6 +23,7 @@ from carnyx.data.batches import OutOfData
 from carnyx.program.cost import costs
 from carnyx.train.callbacks import CallbackList, History
 from carnyx.train.loop import Executor
+from carnyx.train.lr_finder import LearningRates, sweep
 from carnyx.train.objective import Objective
 from carnyx.train.step import Signature, trace_step
 
@@ -386,6 +387,7 @@ class Trainer(Network):
             x = x.astype(dtypes.floatx())
         if not self.built:
             self.build_from(x)
+        self._use_averages(True)
         if self.run_eagerly:
             return jax.tree.map(np.asarray, self.predict_step(x))
         return self.executor.predict(x)
@@ -432,6 +434,52 @@ class Trainer(Network):
         self.executor.forget_data()
         logs = dict(sorted(last.items()))
         return logs if as_dict else self._listed(logs)
+
+    def find_learning_rate(
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int | None = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        min_rate: float = 1e-6,
+        max_rate: float = 10.0,
+        steps: int = 200,
+        divergence: float = 4.0,
+        seed: int = 0,
+    ) -> LearningRates:
+        """Trains a little with a rate that grows from step to step, and tells what the loss did.
+
+        Step i of `steps` has the rate min_rate (max_rate / min_rate)^(i / (steps - 1)). The sweep
+        ends early when the smoothed loss is `divergence` times its least value, or not finite.
+        Weights, optimizer, metrics and random seeds are afterwards what they were; batches that a
+        generator gave are gone. Smith (2015). Keras has no such method.
+
+        Args:
+            x, y, batch_size, sample_weight, class_weight: as for `fit`; whole batches are drawn
+                in an order that `seed` decides.
+
+        >>> import carnyx
+        >>> model = carnyx.Sequential([carnyx.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x = np.linspace(-1, 1, 64, dtype="float32")[:, None]
+        >>> found = model.find_learning_rate(x, 3 * x, steps=60)
+        >>> len(found.rates) == len(found.losses) <= 60, found.suggestion < 10
+        (True, True)
+        """
+        return sweep(
+            self,
+            x,
+            y,
+            batch_size=batch_size,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            min_rate=min_rate,
+            max_rate=max_rate,
+            steps=steps,
+            divergence=divergence,
+            seed=seed,
+        )
 
     # ---- parts of the loops
 
@@ -480,6 +528,7 @@ class Trainer(Network):
         on_logs: Callable[..., bool],
         one_by_one: bool,
     ) -> bool:
+        self._use_averages(mode != "train")
         if not self.run_eagerly:
             fixed = self._steps_per_execution
             return self.executor.run(
@@ -492,6 +541,11 @@ class Trainer(Network):
             if not on_logs({k: np.asarray(v).tolist() for k, v in logs.items()}):
                 return False
         return True
+
+    def _use_averages(self, yes: bool) -> None:
+        """Has the optimizer put the weights of evaluation, or of training, in place."""
+        if self.optimizer is not None:
+            self.optimizer.use_averages(yes)
 
     def _prepare(self, source: Any, where: str) -> None:
         """Builds the model, the optimizer and the metrics for this data, and checks the targets."""
