@@ -209,6 +209,10 @@ class MultiOptimizer(Optimizer):
         for optimizer, _, own in self._divided(var_list, var_list) if self.built else ():
             optimizer.finalize_variable_values(own)
 
+    @property
+    def averages(self) -> list[tuple[Variable, Variable]]:
+        return [pair for optimizer in self._optimizers for pair in optimizer.averages]
+
     def use_averages(self, yes: bool) -> None:
         for optimizer in self._optimizers:
             optimizer.use_averages(yes)
