@@ -8,6 +8,8 @@ import numpy as np
 
 from carnyx.core.config import clear_session
 from carnyx.core.drawing import model_to_dot, plot_model
+from carnyx.data.pydataset import PyDataset
+from carnyx.data.pydataset import PyDataset as Sequence
 from carnyx.random import set_random_seed
 from carnyx.saving import (
     CustomObjectScope,
@@ -61,6 +63,8 @@ def normalize(x: Any, axis: int = -1, order: int = 2) -> np.ndarray:
 __all__ = [
     "CustomObjectScope",
     "Progbar",
+    "PyDataset",
+    "Sequence",
     "clear_session",
     "custom_object_scope",
     "deserialize_keras_object",
