@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from carnyx.data.pydataset import map_ahead
 from carnyx.data.rows import shuffler
 
 
@@ -43,12 +44,32 @@ class Dataset:
 
     @classmethod
     def of_samples(
-        cls, samples: Any, batch_size: int | None, read: Any = None, **attributes: Any
+        cls,
+        samples: Any,
+        batch_size: int | None,
+        read: Any = None,
+        shuffle: bool = False,
+        seed: int | None = None,
+        workers: int = 0,
+        batch: Any = stack,
+        **attributes: Any,
     ) -> Dataset:
-        """Samples of a sequence, read one by one with `read`, in batches if `batch_size`."""
-        read = read or (lambda sample: sample)
-        data = cls(lambda: (read(s) for s in samples), len(samples), **attributes)
-        return data if batch_size is None else data.batch(batch_size)
+        """Samples of a sequence, read one by one, in batches if `batch_size`.
+
+        `read` makes a sample of an entry, `workers` threads at a time; `shuffle` gives the samples
+        a new order each pass; `batch` makes a batch of a list of samples.
+        """
+        orders = shuffler(shuffle, seed)
+
+        def begin() -> Iterator[Any]:
+            order = range(len(samples)) if orders is None else orders.permutation(len(samples))
+            entries = (samples[int(i)] for i in order)
+            if read is None:
+                return entries
+            return map_ahead(read, entries, workers) if workers else map(read, entries)
+
+        data = cls(begin, len(samples), **attributes)
+        return data if batch_size is None else data.batch(batch_size, together=batch)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._begin())
@@ -118,18 +139,20 @@ class Dataset:
     def _times(self, count: float) -> float | None:
         return None if self._length is None else self._length * count
 
-    def batch(self, batch_size: int, drop_remainder: bool = False, **_: Any) -> Dataset:
-        """`batch_size` items stacked into one; the last may be smaller."""
+    def batch(
+        self, batch_size: int, drop_remainder: bool = False, together: Any = stack, **_: Any
+    ) -> Dataset:
+        """`batch_size` items made into one by `together`; the last may be smaller."""
 
         def begin() -> Iterator[Any]:
             held: list[Any] = []
             for item in self:
                 held.append(item)
                 if len(held) == batch_size:
-                    yield stack(held)
+                    yield together(held)
                     held = []
             if held and not drop_remainder:
-                yield stack(held)
+                yield together(held)
 
         length = self._times(1 / batch_size)
         if length is not None and not self.endless:

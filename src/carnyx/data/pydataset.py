@@ -87,6 +87,33 @@ class PyDataset:
             yield self[index]
 
 
+def in_order(
+    pool: Executor, task: Any, entries: Iterable[Any], ahead: int
+) -> Iterator[tuple[Any, Any]]:
+    """(entry, its future) in order, at most `ahead` of them in the making or waiting."""
+    waiting: deque[tuple[Any, Any]] = deque()
+    for entry in entries:
+        waiting.append((entry, pool.submit(task, entry)))
+        if len(waiting) >= ahead:
+            yield waiting.popleft()
+    while waiting:
+        yield waiting.popleft()
+
+
+def map_ahead(task: Any, entries: Iterable[Any], workers: int) -> Iterator[Any]:
+    """`map` by so many threads, which work ahead.
+
+    >>> list(map_ahead(abs, [-1, -2], workers=2))
+    [1, 2]
+    """
+    pool = ThreadPoolExecutor(workers, "carnyx-data")
+    try:
+        for _, future in in_order(pool, task, entries, 4 * workers):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
 class Runner:
     """Makes a PyDataset's batches with its workers, in the order asked for.
 
@@ -108,14 +135,9 @@ class Runner:
                 yield self._one(index)
             return
         pool, task = self._start()
-        waiting: deque[tuple[int, Any]] = deque()
         ahead = max(self.dataset.max_queue_size, workers)
-        for index in order:
-            waiting.append((index, pool.submit(task, index)))
-            if len(waiting) >= ahead:
-                yield self._result(*waiting.popleft())
-        while waiting:
-            yield self._result(*waiting.popleft())
+        for index, future in in_order(pool, task, order, ahead):
+            yield self._result(index, future)
 
     def _one(self, index: int) -> Any:
         try:

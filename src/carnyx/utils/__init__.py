@@ -6,10 +6,30 @@ from typing import Any
 
 import numpy as np
 
+from carnyx.config import (
+    disable_interactive_logging,
+    enable_interactive_logging,
+    is_interactive_logging_enabled,
+)
 from carnyx.core.config import clear_session
 from carnyx.core.drawing import model_to_dot, plot_model
+from carnyx.core.dtypes import standardize_dtype
+from carnyx.data.files import get_file
+from carnyx.data.folders import (
+    audio_dataset_from_directory,
+    image_dataset_from_directory,
+    text_dataset_from_directory,
+)
+from carnyx.data.images import array_to_img, img_to_array, load_img, save_img
 from carnyx.data.pydataset import PyDataset
 from carnyx.data.pydataset import PyDataset as Sequence
+from carnyx.data.sequences import (
+    pack_x_y_sample_weight,
+    pad_sequences,
+    split_dataset,
+    timeseries_dataset_from_array,
+    unpack_x_y_sample_weight,
+)
 from carnyx.random import set_random_seed
 from carnyx.saving import (
     CustomObjectScope,
@@ -65,17 +85,35 @@ __all__ = [
     "Progbar",
     "PyDataset",
     "Sequence",
+    "array_to_img",
+    "audio_dataset_from_directory",
     "clear_session",
     "custom_object_scope",
     "deserialize_keras_object",
+    "disable_interactive_logging",
+    "enable_interactive_logging",
     "get_custom_objects",
+    "get_file",
     "get_registered_name",
     "get_registered_object",
     "model_to_dot",
     "normalize",
     "plot_model",
+    "image_dataset_from_directory",
+    "img_to_array",
+    "is_interactive_logging_enabled",
+    "load_img",
+    "normalize",
+    "pack_x_y_sample_weight",
+    "pad_sequences",
     "register_keras_serializable",
+    "save_img",
     "serialize_keras_object",
     "set_random_seed",
+    "split_dataset",
+    "standardize_dtype",
+    "text_dataset_from_directory",
+    "timeseries_dataset_from_array",
     "to_categorical",
+    "unpack_x_y_sample_weight",
 ]
