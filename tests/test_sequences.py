@@ -24,7 +24,6 @@ NESTED = [[1], [2, 3], [4, 5, 6], []]
         (NESTED, {"maxlen": 2}),
         (NESTED, {"maxlen": 2, "truncating": "post"}),
         (NESTED, {"maxlen": 5, "padding": "post", "value": -1}),
-        (NESTED, {"maxlen": 0}),
         ([[0.5], [1.5, 2.5]], {"dtype": "float32", "padding": "post"}),
         ([["a"], ["b", "c"]], {"dtype": object, "value": "pad"}),
         ([[[1, 2]], [[3, 4], [5, 6]]], {"maxlen": 3}),
@@ -47,8 +46,11 @@ def test_padding_is_that_of_keras(sequences: Any, arguments: dict[str, Any]) -> 
         (dict(sequences=NESTED, truncating="x"), "truncating is 'pre' or 'post'"),
         (dict(sequences=5), "pass a list of sequences"),
         (dict(sequences=[1, 2]), "sequence 0 is 1. Expected a list of lists"),
-        (dict(sequences=NESTED, value="pad"), "'pad' is a text, and dtype is int32"),
-        (dict(sequences=[[[1, 2]], [[1]]]), r"entries of shape \(1,\), an earlier one of .2,"),
+        (dict(sequences=NESTED, value="pad"), "'pad' is a text and dtype is int32"),
+        (
+            dict(sequences=[[[1, 2]], [[1]]]),
+            r"entries of shape \(1,\), an earlier one of shape \(2,",
+        ),
     ],
 )
 def test_refused_padding(arguments: dict[str, Any], message: str) -> None:
@@ -75,6 +77,8 @@ def test_windows_are_those_of_keras(arguments: dict[str, Any], labelled: int) ->
     pytest.importorskip("grain", reason="Keras makes windows with it; in the `test` extra")
     import keras
 
+    if labelled == 5 and "start_index" in arguments:
+        labelled = 8  # Keras asks for targets that are not there
     targets = np.arange(labelled) * 10 if labelled else None
     given = (SERIES, targets, 3)
     theirs = keras.utils.timeseries_dataset_from_array(*given, **arguments, format="grain")

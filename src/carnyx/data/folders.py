@@ -26,7 +26,7 @@ ARGUMENTS = """directory: holds a folder for each class, however deep the files 
         labels: "inferred" from the folders, None, or a list with the label of each file in the
             sorted order of paths (folders then mean nothing).
         label_mode: "int" (int32 [B]), "categorical" (one-hot float32 [B, C]), "binary" (float32
-            [B, 1]), or None for no labels.
+            [B, 1]), or None for no labels (files may then lie in the directory itself).
         class_names: folders to read, in the order of their labels; None takes all, sorted.
         batch_size: None gives single samples.
         shuffle: a new order each pass; otherwise the sorted order.
@@ -225,6 +225,7 @@ def _datasets(
     """The Dataset of files with these endings, or the two that `subset` asks for."""
     _check(directory, labels, label_mode, class_names, batch_size)
     _check_split(validation_split, subset, shuffle, seed)
+    labels = None if label_mode is None else labels  # folders then mean nothing
     paths, numbers, names = _files(directory, labels, class_names, endings, follow_links)
     if label_mode == "binary" and len(names) != 2:
         raise ValueError(f"label_mode='binary' needs two classes. There are {len(names)}: {names}")
@@ -238,7 +239,7 @@ def _datasets(
         paths, numbers = [paths[i] for i in order], numbers[order]
 
     def dataset(part: slice) -> Dataset:
-        targets = _encoded(numbers[part], label_mode if labels is not None else None, len(names))
+        targets = _encoded(numbers[part], labels is not None and label_mode, len(names))
         files = paths[part]
 
         def sample(index: int) -> Any:
@@ -345,8 +346,8 @@ def _some(paths: list[str], root: str, endings: tuple[str, ...]) -> list[str]:
     return paths
 
 
-def _encoded(numbers: np.ndarray, mode: str | None, classes: int) -> np.ndarray | None:
-    if mode is None:
+def _encoded(numbers: np.ndarray, mode: Any, classes: int) -> np.ndarray | None:
+    if not mode:
         return None
     if mode == "binary":
         return numbers.astype("float32")[:, None]

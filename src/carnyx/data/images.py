@@ -188,7 +188,7 @@ INTERPOLATIONS = ("nearest", "area", *KERNELS)
 
 
 def _taps(size: int, wanted: int, interpolation: str) -> tuple[np.ndarray, np.ndarray]:
-    """For each new pixel along an axis the old pixels it is made of, and their weights [wanted, n]."""
+    """The old pixels that each new one along an axis is made of, and their weights: [wanted, n]."""
     scale, new = size / wanted, np.arange(wanted)[:, None]
     if interpolation == "nearest":
         return np.floor((new + 0.5) * scale).astype(int), np.ones((wanted, 1), "float32")
@@ -233,7 +233,7 @@ def smart_resize(
     data_format: str = "channels_last",
     backend_module: Any = None,
 ) -> np.ndarray:
-    """Pictures [..., H, W, C] cut to the proportions of `size` around their middle, then resized."""
+    """The middles of pictures [..., H, W, C], with the proportions of `size`, resized to it."""
     x, size = np.asarray(x), _size("size", size)
     if x.ndim not in (3, 4):
         raise ValueError(f"smart_resize: pictures have rank 3 or 4. Received shape {x.shape}")
@@ -247,9 +247,7 @@ def smart_resize(
 def pad_resize(x: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
     """A picture [H, W, C] laid on a black ground of the proportions of `size`, then resized."""
     height, width = x.shape[:2]
-    rows = max(height, int(width * size[0] / size[1]))
-    columns = max(width, int(height * size[1] / size[0]))
-    top, left = (rows - height) // 2, (columns - width) // 2
-    ground = np.zeros((rows, columns, x.shape[2]), x.dtype)
-    ground[top : top + height, left : left + width] = x
-    return resize(ground, size, interpolation)
+    # The border is as wide on both sides, as in Keras: the proportions may miss by a pixel.
+    top = max(0, int(width * size[0] / size[1]) - height) // 2
+    left = max(0, int(height * size[1] / size[0]) - width) // 2
+    return resize(np.pad(x, ((top, top), (left, left), (0, 0))), size, interpolation)

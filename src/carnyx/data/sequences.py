@@ -48,7 +48,7 @@ def pad_sequences(
     text = np.issubdtype(dtype, np.str_)
     if isinstance(value, str) and dtype is not object and not text:
         raise ValueError(
-            f"pad_sequences: the value {value!r} is a text, and dtype is {dtype}. Pass dtype=object."
+            f"pad_sequences: the value {value!r} is a text and dtype is {dtype}. Pass dtype=object."
         )
     length = max((len(s) for s in sequences), default=0) if maxlen is None else maxlen
     shape = next((np.shape(s)[1:] for s in sequences if len(s)), ())
@@ -204,8 +204,7 @@ def _samples(dataset: Any) -> Any:
             )
         return _Arrays(arrays)
     if is_stream(dataset):
-        items = dataset.as_numpy_iterator() if hasattr(dataset, "as_numpy_iterator") else dataset
-        return list(items)
+        return list(getattr(dataset, "as_numpy_iterator", lambda: dataset)())
     if indexed:
         return [dataset[i] for i in range(len(dataset))]
     raise TypeError(
