@@ -236,3 +236,43 @@ def test_cache_reads_once() -> None:
     list(data.take(2))  # not a whole pass: nothing is kept
     assert list(data) == list(data) == list(range(7))
     assert read == [0, 1, *range(7)] or read == [0, 1, 2, *range(7)]
+
+
+# ---- small utilities
+
+
+def test_config_behaves_as_in_keras() -> None:
+    import keras
+
+    for module in (carnyx, keras):
+        config = module.utils.Config(a=1, b={"x": 2})
+        config.c = 3
+        config["d"] = 4
+        assert (config.c, config["d"], len(config), "a" in config) == (3, 4, 4, True)
+        assert config.pop("d") == 4 and config.get("d", 0) == 0 and list(config) == ["a", "b", "c"]
+        assert config.as_dict() == {"a": 1, "b": {"x": 2}, "c": 3}
+        assert repr(config) == "<Config {'a': 1, 'b': {'x': 2}, 'c': 3}>"
+        config.freeze()
+        for change in (
+            lambda c=config: setattr(c, "a", 2),
+            lambda c=config: c.update({"q": 1}),
+            lambda c=config: c.pop("a"),
+        ):
+            with pytest.raises(ValueError, match="frozen"):
+                change()
+        with pytest.raises(AttributeError, match="zz"):
+            config.zz  # noqa: B018
+        config.unfreeze()
+        config.a = 5
+        assert config.to_json() == '{"a": 5, "b": {"x": 2}, "c": 3}'
+    with pytest.raises(AttributeError, match="Did you mean 'rate'"):
+        carnyx.utils.Config(rate=1).rat  # noqa: B018
+
+
+def test_names_of_utils_are_there() -> None:
+    import keras
+
+    theirs = {n for n in dir(keras.utils) if not n.startswith("_")}
+    assert theirs - set(dir(utils)) <= {"FeatureSpace", "bounding_boxes", "legacy"}
+    assert utils.standardize_dtype(np.float32) == "float32"
+    assert utils.is_keras_tensor(carnyx.Input((2,)))
