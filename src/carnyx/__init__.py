@@ -32,8 +32,9 @@ _NAMES = {
     "remat": "ops.control",
 }
 _MODULES = (
-    "activations backend callbacks config constraints dtype_policies initializers layers losses "
-    "metrics mixed_precision models ops optimizers random regularizers saving utils wrappers"
+    "activations backend callbacks config constraints datasets dtype_policies initializers layers "
+    "losses metrics mixed_precision models ops optimizers preprocessing random regularizers saving "
+    "utils wrappers"
 ).split()
 
 __all__ = ["__version__", *_NAMES, *_MODULES]  # noqa: PLE0604  # made from the tables above

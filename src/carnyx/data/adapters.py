@@ -1,7 +1,8 @@
 """Adapters: what users pass as data, made into sources of batches.
 
-Arrays stay whole and are gathered by index on the device; a generator gives a batch at a time.
-What is refused, and how, is in `checks.py`.
+Arrays in memory stay whole and are gathered by index on the device (`ArraySource`); rows in files
+and streams give a batch at a time, read ahead (`streams.py`). Which libraries' objects are known is
+in `kinds.py`, what is refused, and how, in `checks.py`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from carnyx.data.batches import OutOfData, Segment
+from carnyx.data.batches import Segment
 from carnyx.data.checks import NAMES, check_count, check_data, class_weights, is_stream, to_arrays
+from carnyx.data.loaders import feed
+from carnyx.data.rows import RowBatches, Rows, ordered, shuffler
+from carnyx.data.streams import Feed, StreamSource
 
 BATCH_SIZE = 32
 VALIDATION_NAMES = tuple(f"validation_data[{i}]" for i in range(3))
@@ -45,11 +49,7 @@ class ArraySource:
         self.shuffle, self.restart, self.place = shuffle, restart, place
         self.steps = steps or math.ceil(samples / self.batch_size)
         self._left = np.zeros(0, np.int32)
-        self._random: np.random.Generator | None = None
-        if shuffle:
-            # NumPy's global generator, which `set_random_seed` seeds, decides once.
-            start = np.random.randint(2**31) if seed is None else seed  # noqa: NPY002
-            self._random = np.random.default_rng(start)
+        self._random = shuffler(shuffle, seed)
 
     def __repr__(self) -> str:
         return f"arrays of {self.samples} samples"
@@ -58,21 +58,11 @@ class ArraySource:
         """The first rows as they lie."""
         return jax.tree.map(lambda a: a[: self.batch_size], self.arrays)
 
-    def _order(self) -> np.ndarray:
-        rows = np.arange(self.samples, dtype=np.int32)
-        if self._random is None:
-            return rows
-        if self.shuffle == "batch":  # whole batches change places, the smaller last one stays
-            whole = self.samples // self.batch_size * self.batch_size
-            batches = rows[:whole].reshape(-1, self.batch_size)
-            return np.concatenate([self._random.permutation(batches).ravel(), rows[whole:]])
-        return self._random.permutation(rows)
-
     def segments(self, epoch: int) -> Iterator[Segment]:
         """The full batches in one segment, and the smaller last one in another."""
         size = self.batch_size
         if self.restart or not len(self._left):
-            self._left = self._order()
+            self._left = ordered(self.samples, size, self.shuffle, self._random)
         taken, self._left = np.split(self._left, [min(self.steps * size, len(self._left))])
         full, rest = divmod(len(taken), size)
         if full:
@@ -85,137 +75,6 @@ class ArraySource:
                 f"of an epoch: {self!r} make {math.ceil(self.samples / size)} batches of {size}. "
                 "Ask for fewer steps or make the batches smaller.",
                 stacklevel=2,
-            )
-
-
-class StreamSource:
-    """Batches from an iterator, an iterable, or a function that returns one.
-
-    An epoch is all batches, or `steps` of them; in the latter case the next epoch goes on where
-    this one stopped, unless `restart`. What can begin anew (not a generator) does so when it has
-    ended.
-    """
-
-    arrays = None
-    batch_size = None
-    samples = None
-
-    def __init__(
-        self,
-        stream: Any,
-        *,
-        steps: int | None = None,
-        class_weight: Any = None,
-        restart: bool = False,
-        place: str = "fit()",
-    ) -> None:
-        self.steps, self.class_weight = steps, class_weight
-        self.restart, self.place = restart, place
-        self._stream = stream
-        self._iterator = self._begin()
-        self._renewable = self._iterator is not stream
-        self._waiting: list[tuple[Any, Any, Any]] = []  # a batch that `peek` took
-        self._form: Any = None
-        self._given = 0  # batches that came so far
-        self._fresh = True  # nothing came since the stream began
-
-    def __repr__(self) -> str:
-        return f"generator {getattr(self._stream, '__name__', type(self._stream).__name__)!r}"
-
-    def _begin(self) -> Iterator[Any]:
-        calls = callable(self._stream) and not hasattr(self._stream, "__iter__")
-        stream: Any = self._stream() if calls else self._stream
-        if not hasattr(stream, "__iter__"):
-            raise TypeError(
-                f"{self.place}: {self!r} returned {type(stream).__name__}. Expected an iterator "
-                "of batches: write it with `yield`."
-            )
-        return iter(stream)
-
-    def peek(self) -> tuple[Any, Any, Any]:
-        """The next batch, which the next epoch begins with."""
-        if not self._waiting:
-            batch = self._pull()
-            if batch is None:
-                raise OutOfData(
-                    f"{self.place}: {self!r} gave no batch. Let it yield x, (x, y) or "
-                    "(x, y, sample_weight); a generator that was used up must be made again."
-                )
-            self._waiting.append(batch)
-        return self._waiting[0]
-
-    def _pull(self) -> tuple[Any, Any, Any] | None:
-        try:
-            given = next(self._iterator)
-        except StopIteration:
-            return None
-        self._fresh = False
-        self._given += 1
-        return self._batch(given, f"{self.place}: batch {self._given} of {self!r}")
-
-    def _batch(self, given: Any, place: str) -> tuple[Any, Any, Any]:
-        """One batch as (x, y, sample_weight) of arrays, checked."""
-        parts = given if isinstance(given, tuple) else (given,)
-        if isinstance(given, list) or not 1 <= len(parts) <= 3 or parts[0] is None:
-            found = "None"
-            if isinstance(given, (list, tuple)):
-                found = f"a {type(given).__name__} of {len(given)}"
-            raise ValueError(
-                f"{place} is {found}. Expected x, or a tuple (x, y) or "
-                "(x, y, sample_weight); several inputs go into x as a list: ([a, b], y)."
-            )
-        named = zip(parts, NAMES, strict=False)
-        x, y, weight = [*(to_arrays(p, f"{place}: {n}") for p, n in named), None, None][:3]
-        check_data(x, y, weight, place, values=False)
-        if self.class_weight is not None:
-            weight = class_weights(self.class_weight, y, weight, place)
-        self._check_form((x, y, weight), place)
-        return x, y, weight
-
-    def _check_form(self, batch: Any, place: str) -> None:
-        """Structure and ranks stay those of the first batch."""
-        form = (jax.tree.structure(batch), [a.ndim for a in jax.tree.leaves(batch)])
-        if self._form is None:
-            self._form = form
-        if form != self._form:
-            raise ValueError(
-                f"{place} has the structure {form[0]} with ranks {form[1]}, and the first batch "
-                f"had {self._form[0]} with ranks {self._form[1]}. Expected the same in all."
-            )
-
-    def segments(self, epoch: int) -> Iterator[Segment]:
-        """One segment for each batch."""
-        whole = self.restart or self.steps is None
-        if whole and self._renewable and not self._waiting and not self._fresh:
-            self._renew()
-        done = 0
-        while self.steps is None or done < self.steps:
-            batch = self._waiting.pop() if self._waiting else self._pull()
-            if batch is None and done == 0 and self._renewable and not self._fresh:
-                self._renew()
-                batch = self._pull()
-            if batch is None:
-                break
-            rows = len(jax.tree.leaves(batch)[0])
-            yield Segment(batch, np.arange(rows, dtype=np.int32), rows, 1)
-            done += 1
-        self._check_end(done)
-
-    def _renew(self) -> None:
-        self._iterator, self._fresh = self._begin(), True
-
-    def _check_end(self, done: int) -> None:
-        remedy = "Pass a function that makes the generator, so that it can begin anew"
-        if done == 0:
-            raise OutOfData(
-                f"{self.place}: {self!r} has no batch left after {self._given}, and an epoch is "
-                f"still to run. {remedy}, or an endless one with a number of steps."
-            )
-        if self.steps is not None and done < self.steps:
-            warnings.warn(
-                f"{self.place}: {self!r} ended after {done} of {self.steps} batches of an epoch. "
-                f"Ask for fewer steps, or make it endless. {remedy} for the next epoch.",
-                stacklevel=3,
             )
 
 
@@ -235,16 +94,21 @@ def adapt(
     """The source of what a user passed as data to the method `where`.
 
     Args:
-        x, y, sample_weight: arrays or structures of them, [B, ...] each; or one generator as x.
+        x, y, sample_weight: arrays or structures of them, [B, ...] each (NumPy, JAX, PyTorch,
+            TensorFlow; tables and their columns; memory-mapped, HDF5 and Hugging Face rows, which
+            are read by index); or, as x, one stream of batches: a generator, a function that
+            makes one, an iterable, a PyDataset, a loader of PyTorch, tf.data or grain.
         batch_size: rows of a batch, 32 if None (with `steps_per_epoch`: all rows in so many).
-        shuffle: True permutes the rows each pass, "batch" whole batches; not for generators.
+        shuffle: True permutes the rows each pass, "batch" whole batches; of streams only a
+            PyDataset's batches.
         class_weight: dict from label to weight, made into row weights.
         steps_per_epoch: batches of an epoch, one pass if None; needed for endless generators.
         seed: of the order; None draws it from NumPy's global generator.
         validation: the data are fit's validation data: messages say so, and every epoch begins
             with the same rows.
 
-    Raises ValueError or TypeError for bad data.
+    Raises ValueError or TypeError for bad data. The values of streams and of rows in files are
+    not looked through for NaN.
 
     >>> source = adapt(np.arange(5.0), np.arange(5), batch_size=2)
     >>> [(s.batch_size, s.steps, s.order.tolist()) for s in source.segments(0)]
@@ -259,7 +123,11 @@ def adapt(
     if is_stream(x):
         _check_stream_arguments(y, sample_weight, batch_size, place)
         return StreamSource(
-            x, steps=steps_per_epoch, class_weight=class_weight, restart=validation, place=place
+            feed(x, place, shuffle and not validation, seed),
+            steps=steps_per_epoch,
+            class_weight=class_weight,
+            restart=validation,
+            place=place,
         )
     names = VALIDATION_NAMES if validation else NAMES
     x, y, sample_weight = (
@@ -267,10 +135,20 @@ def adapt(
         for part, name in zip((x, y, sample_weight), names, strict=True)
     )
     samples = check_data(x, y, sample_weight, place, names)
-    if class_weight is not None:
-        sample_weight = class_weights(class_weight, y, sample_weight, place, names[1])
     if batch_size is None:
         batch_size = math.ceil(samples / steps_per_epoch) if steps_per_epoch else BATCH_SIZE
+    arrays = (x, y, sample_weight)
+    if any(isinstance(leaf, Rows) for leaf in jax.tree.leaves(arrays)):
+        rows = RowBatches(arrays, samples, int(batch_size), shuffle, seed)
+        return StreamSource(
+            Feed(lambda: iter(rows), f"stored rows ({samples} samples)", len(rows)),
+            steps=steps_per_epoch,
+            class_weight=class_weight,
+            restart=validation,
+            place=place,
+        )
+    if class_weight is not None:
+        sample_weight = class_weights(class_weight, y, sample_weight, place, names[1])
     return ArraySource(
         (x, y, sample_weight),
         samples,

@@ -15,6 +15,8 @@ import jax
 import numpy as np
 
 from carnyx.core import dtypes
+from carnyx.data import kinds
+from carnyx.data.rows import Rows
 
 NAMES = ("x", "y", "sample_weight")
 NUMBER_TYPES = set(dtypes.ALLOWED) - {"string"}
@@ -28,8 +30,10 @@ def is_stream(value: Any) -> bool:
     >>> is_stream(iter([1])), is_stream(lambda: iter([1])), is_stream([1]), is_stream(np.ones(2))
     (True, True, False, False)
     """
+    if kinds.find(kinds.FEEDS, value) is not None:
+        return True
     held = (list, tuple, Mapping, str, bytes, range, set, frozenset)
-    array_like = hasattr(value, "__array__") or hasattr(value, "shape")
+    array_like = hasattr(value, "__array__") or hasattr(value, "shape") or kinds.is_array(value)
     if value is None or isinstance(value, held) or array_like:
         return False
     return hasattr(value, "__iter__") or callable(value)
@@ -41,9 +45,11 @@ def to_arrays(value: Any, what: str) -> Any:
     >>> to_arrays({"a": [1, 2], "b": (np.ones(2), None)}, "x")
     {'a': array([1, 2]), 'b': (array([1., 1.], dtype=float32), None)}
     """
-    if value is None:
-        return None
-    if isinstance(value, Mapping):
+    if value is None or isinstance(value, Rows):
+        return value
+    if (read := kinds.find(kinds.ROWS, value)) is not None:
+        return jax.tree.map(lambda rows: _checked_rows(rows, what), read(value, what))
+    if isinstance(value, Mapping) and not kinds.is_array(value):
         return {key: to_arrays(item, f"{what}[{key!r}]") for key, item in value.items()}
     if isinstance(value, (list, tuple)) and _is_structure(value):
         items = [to_arrays(item, f"{what}[{i}]") for i, item in enumerate(value)]
@@ -53,9 +59,20 @@ def to_arrays(value: Any, what: str) -> Any:
 
 def _is_structure(value: Any) -> bool:
     """Whether a list is one of arrays, rather than a list of numbers that is an array."""
-    if any(isinstance(v, Mapping) or len(getattr(v, "shape", ())) > 0 for v in value):
+    if any(isinstance(v, (Mapping, Rows)) or _is_array(v) for v in value):
         return True
     return len(value) > 0 and isinstance(value[0], (list, tuple)) and _is_structure(value[0])
+
+
+def _is_array(value: Any) -> bool:
+    shape = getattr(value, "shape", None)
+    return kinds.is_array(value) if shape is None else len(shape) > 0
+
+
+def _checked_rows(rows: Rows, what: str) -> Rows:
+    """Stored rows of a type and rank that models take; their values are not read."""
+    _check_type(rows.dtype, rows, what)
+    return _ranked(rows, what)
 
 
 def to_array(value: Any, what: str) -> np.ndarray:
@@ -74,6 +91,8 @@ def to_array(value: Any, what: str) -> np.ndarray:
             f"{what} is a sparse matrix ({type(value).__name__}). Pass its `.toarray()`, or "
             "a generator that makes batches of rows dense."
         )
+    if (read := kinds.find(kinds.ARRAYS, value)) is not None:
+        value = read(value, what)
     try:
         array = np.asarray(value)
     except ValueError:
@@ -88,16 +107,20 @@ def to_array(value: Any, what: str) -> np.ndarray:
     if array.dtype.kind == "f" and array.dtype.itemsize > 4:
         with np.errstate(over="ignore"):  # what overflows is then found as infinite
             return _ranked(array.astype(dtypes.floatx(), copy=False), what)
-    if array.dtype.name not in NUMBER_TYPES:
-        raise TypeError(
-            f"{what} has dtype {array.dtype} ({type(value).__name__}), where numbers or booleans "
-            "are expected. Turn texts and objects into numbers first; sequences of different "
-            "lengths must be padded to one."
-        )
+    _check_type(array.dtype, value, what)
     return _ranked(array, what)
 
 
-def _ranked(array: np.ndarray, what: str) -> np.ndarray:
+def _check_type(dtype: np.dtype, value: Any, what: str) -> None:
+    if dtype.name not in NUMBER_TYPES:
+        raise TypeError(
+            f"{what} has dtype {dtype} ({type(value).__name__}), where numbers or booleans "
+            "are expected. Turn texts and objects into numbers first; sequences of different "
+            "lengths must be padded to one."
+        )
+
+
+def _ranked(array: Any, what: str) -> Any:
     if array.ndim == 0:
         raise ValueError(
             f"{what} is a single number, {array}. Expected an array whose first axis counts the "
@@ -136,6 +159,8 @@ def check_data(
             )
     _check_weight_shapes(y, sample_weight, place, names)
     for name, array in named if values else ():
+        if isinstance(array, Rows):
+            continue
         _check_finite(name, array, place)
         _check_integers(name, array, place)
     return len(first)
@@ -165,7 +190,7 @@ def _check_weight_shapes(y: Any, weight: Any, place: str, names: tuple[str, ...]
         shape = w.shape
         while len(shape) > 1 and shape[-1] == 1:
             shape = shape[:-1]
-        if several and len(shape) > 1 and not isinstance(y, np.ndarray):
+        if several and len(shape) > 1 and not isinstance(y, (np.ndarray, Rows)):
             raise ValueError(
                 f"{place}: {given} has shape {w.shape}. One array of weights for several outputs "
                 f"has one number a sample: shape ({len(w)},). Otherwise pass one array an output."
