@@ -186,17 +186,17 @@ def test_elastic_displacements():
     key = np.array([3, 0], "uint32")
     fields = image.displacements(key, (4, 96, 128), 2.0, np.array([1.0, 3, 3, 6], "float32"))
     for field in fields:
-        # 2 / sqrt(12), the error of a mean over some hundred independent places
-        np.testing.assert_allclose(np.std(field[:3], (1, 2)), 0.577, rtol=0.12)
+        # 2 / sqrt(4 pi), the error of a mean over some hundred independent places
+        np.testing.assert_allclose(np.std(field[:3], (1, 2)), 0.564, rtol=0.12)
     both = np.corrcoef(np.ravel(fields[0]), np.ravel(fields[1]))[0, 1]
     assert abs(both) < 0.1
     for axis in (0, 1):  # a Gaussian of sigma 3 correlates places d apart by exp(-d^2 / 36)
         z = np.moveaxis(np.asarray(fields[0][1]), axis, 0)
         found = [np.corrcoef(z[:-d].ravel(), z[d:].ravel())[0, 1] for d in (1, 4)]
         np.testing.assert_allclose(found, np.exp(-np.array([1, 16]) / 36), atol=0.06)
-    noise = np.asarray(jax.random.uniform(key, (2, 4, 96, 128), minval=-1.0, maxval=1.0))
-    expected = ndimage.gaussian_filter(noise[0, 1], 3, mode="constant", truncate=8)
-    expected = 2 * 3 * np.sqrt(np.pi) * expected
+    noise = np.asarray(jax.random.normal(key, (4, 96, 128)))
+    expected = ndimage.gaussian_filter(noise[1], 3, mode="constant", truncate=3)
+    expected = 2 * 3 * expected
     np.testing.assert_allclose(fields[0][1], expected, atol=1e-4)
 
 
@@ -205,13 +205,10 @@ def test_elastic_transform():
     x, y = image.displacements(np.array([4, 0], "uint32"), (1, 9, 11), 0.5, 2.0)
     moved = np.clip(RAMP + np.stack([x[0], y[0]], -1), 0, [10, 8])
     np.testing.assert_allclose(found, moved, atol=1e-5)
-    np.testing.assert_array_equal(
-        found, image.elastic_transform(RAMP, 0.5, 2.0, "bilinear", "nearest", seed=4)
-    )
-    batch = image.elastic_transform(X, 0.0)  # the global generator
-    np.testing.assert_allclose(batch, X)
-    sizes = {m: m.elastic_transform(X.astype("uint8"), seed=1).dtype for m in (image, THEIRS)}
-    assert sizes[image] == sizes[THEIRS]
+    expected = THEIRS.elastic_transform(RAMP, 0.5, 2.0, seed=4, fill_mode="nearest")
+    np.testing.assert_allclose(found[..., 0], expected[..., 0], atol=1e-4)  # in x; y is our own
+    np.testing.assert_allclose(image.elastic_transform(X, 0.0), X)  # the global generator
+    assert image.elastic_transform(X.astype("uint8"), seed=1).dtype == "uint8"
 
 
 @pytest.mark.parametrize("method", ["linear", "bicubic", "lanczos3"])

@@ -121,10 +121,10 @@ def sample(
     flat = images.reshape(batch * math.prod(sizes), channels)
     total: Any = 0
     for corner in itertools.product(*reads):
-        index = jnp.arange(batch, dtype="int32").reshape(-1, *(1,) * (corner[0][0].ndim - 1))
+        index = jnp.arange(batch, dtype="int32").reshape(batch, *(1,) * (corner[0][0].ndim - 1))
         for (axis_index, _), size in zip(corner, sizes, strict=True):
             index = index * size + axis_index
-        value = jnp.take(flat, index, axis=0, mode="clip")
+        value = flat.at[index].get(mode="clip")
         total = total + math.prod((w for _, w in corner), start=value) if order else value
     return to_type(total, given) if order else total
 
@@ -276,8 +276,8 @@ def perspective_transform(
 
 
 def displacements(key: Any, shape: tuple[int, int, int], alpha: Any, sigma: Any) -> tuple[Any, Any]:
-    """Two smooth random fields (x, y), each [B, H, W], of standard deviation near alpha / sqrt(12):
-    alpha sigma sqrt(pi) times uniform noise in [-1, 1) filtered by a Gaussian of sum 1.
+    """Two smooth random fields (x, y), each [B, H, W]: alpha sigma times normal noise filtered by a
+    Gaussian of sum 1, cut at 3 sigma; the deviation is alpha / sqrt(4 pi) for any sigma above 1/2.
 
     `alpha` and `sigma` are numbers or [B]. (Simard, Steinkraus and Platt 2003)
     """
@@ -289,14 +289,15 @@ def displacements(key: Any, shape: tuple[int, int, int], alpha: Any, sigma: Any)
     def gaussian(size: int) -> Any:
         distance = jnp.arange(1 - size, size, dtype="float32")
         taps = jnp.exp(-((distance / jnp.maximum(sigma, 1e-3)) ** 2) / 2)
+        taps = jnp.where(jnp.abs(distance) <= 3 * sigma + 0.5, taps, 0)
         taps = taps / taps.sum(-1, keepdims=True)  # [B, 1, 2 size - 1]
         apart = jnp.arange(size)[:, None] - jnp.arange(size) + size - 1
         return taps[:, 0][:, apart]  # [B, size, size]
 
-    noise = jax.random.uniform(key, (2, *shape), minval=-1.0, maxval=1.0)
+    noise = jnp.stack([jax.random.normal(k, shape) for k in (key, jax.random.fold_in(key, 1))])
     rows = jnp.einsum("bij,nbjw->nbiw", gaussian(height), noise)
     smooth = jnp.einsum("bij,nbhj->nbhi", gaussian(width), rows)
-    x, y = alpha * sigma * math.sqrt(math.pi) * smooth
+    x, y = alpha * sigma * smooth
     return x, y
 
 
@@ -319,8 +320,8 @@ def elastic_transform(
 ) -> Any:
     """Images deformed by smooth random fields (Simard, Steinkraus and Platt 2003).
 
-    `alpha` is sqrt(12) times the standard deviation of the displacement in pixels, `sigma` how far
-    it is smooth. Displacements in x and y are independent; Keras takes the same for both.
+    Displacements have a standard deviation of 0.28 `alpha` pixels and are smooth over `sigma`
+    pixels. Those in x and in y are independent; Keras takes the same for both.
 
     >>> elastic_transform(jnp.ones((4, 5, 1)), seed=1).shape
     (4, 5, 1)
@@ -341,7 +342,10 @@ def window(size: tuple[int, int], target: tuple[int, int], inside: bool) -> tupl
     choice = min if inside else max
     height = choice(size[0], int(size[1] * target[0] / target[1]))
     width = choice(size[1], int(size[0] * target[1] / target[0]))
-    return int((size[0] - height) / 2), int((size[1] - width) / 2), height, width
+    top, left = int((size[0] - height) / 2), int((size[1] - width) / 2)
+    if not inside:  # as much after as before
+        height, width = size[0] - 2 * top, size[1] - 2 * left
+    return top, left, height, width
 
 
 def resized(images: Any, size: tuple[int, int], interpolation: str, antialias: bool) -> Any:
