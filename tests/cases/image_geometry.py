@@ -5,9 +5,13 @@ from tests.cases.case import IMAGE, Case
 
 ROWS = [
     Case("Resizing", {"height": 3, "width": 4}, IMAGE),
-    Case("Resizing", {"height": 7, "width": 3, "interpolation": "bicubic", "antialias": True}, IMAGE),
+    Case(
+        "Resizing", {"height": 7, "width": 3, "interpolation": "bicubic", "antialias": True}, IMAGE
+    ),
     Case("Resizing", {"height": 3, "width": 4, "crop_to_aspect_ratio": True}, IMAGE),
-    Case("Resizing", {"height": 6, "width": 4, "pad_to_aspect_ratio": True, "fill_value": 2}, IMAGE),
+    Case(
+        "Resizing", {"height": 6, "width": 4, "pad_to_aspect_ratio": True, "fill_value": 2}, IMAGE
+    ),
     Case("Resizing", {"height": 3, "width": 4, "data_format": "channels_first"}, IMAGE),
     Case("CenterCrop", {"height": 2, "width": 3}, IMAGE),
     Case("CenterCrop", {"height": 7, "width": 3}, IMAGE),
