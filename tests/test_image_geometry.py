@@ -1,6 +1,7 @@
 """Layers that move pixels: what a draw does against Keras on JAX, boxes and masks by following
 pixels, identities, the statistics of draws, training inside a model."""
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -95,12 +96,8 @@ def test_boxes_and_masks_follow_the_pixels(name, options):
         out = layer(data)
         height, width = out["images"].shape[1:3]
         seen = np.argwhere(np.asarray(out["images"])[0, ..., 0] > 0.5)[:, ::-1]
-        x, y, w, h = (
-            np.asarray(out["bounding_boxes"]["boxes"])[0, 0] * [width, height] * 2
-            if False
-            else np.asarray(out["bounding_boxes"]["boxes"])[0, 0]
-            * np.array([width, height, width, height])
-        )
+        scale = np.array([width, height, width, height])
+        x, y, w, h = np.asarray(out["bounding_boxes"]["boxes"])[0, 0] * scale
         low, high = seen.min(0), seen.max(0) + 1
         np.testing.assert_allclose([*low, *high], [x, y, x + w, y + h], atol=1.7)
         assert int(out["bounding_boxes"]["labels"][0, 0]) == 5
@@ -336,8 +333,6 @@ def test_traced_is_eager():
     for name, options in MOVING[2:] + [("RandomElasticTransform", FULL), ("RandomErasing", FULL)]:
         eager, traced = (getattr(layers, name)(**options, seed=7) for _ in range(2))
         step = pure(lambda x, layer=traced: layer(x), traced.variables)
-        import jax
-
         out, values = jax.jit(step)([v.value for v in traced.variables], X)
         np.testing.assert_allclose(eager(X), out, rtol=1e-5, atol=1e-2)
         np.testing.assert_array_equal(values[0], eager.variables[0].value)
@@ -361,7 +356,7 @@ def test_in_training():
     y = rng.integers(0, 2, 64)
     x = rng.normal(0, 0.1, (64, 8, 8, 1)).astype("float32")
     x[y == 1, 3:] += 1  # the lower part is bright
-    model.compile(carnyx.optimizers.Adam(0.05), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(carnyx.optimizers.Adam(0.05), "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = model.fit(x, y, epochs=6, batch_size=16, verbose=0).history
     assert history["accuracy"][-1] > 0.9
     assert [v.numpy()[1] for v in model.layers[0].variables] == [24]  # one draw a step

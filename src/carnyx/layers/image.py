@@ -60,6 +60,8 @@ class ImageLayer(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if bounding_box_format is not None:
+            arguments.choice(self, "bounding_box_format", bounding_box_format, box_ops.FORMATS)
         self.bounding_box_format = bounding_box_format
         self.data_format = arguments.data_format(self, data_format)
         if factor is not None:

@@ -225,7 +225,8 @@ class RandomFlip(ImageLayer):
 
     def _turned(self, drawn: Any) -> list[tuple[Any, int]]:
         """(whether [B], axis of images) for each direction of the mode."""
-        flips = drawn["flips"].reshape(len(drawn["flips"]), -1)
+        flips = drawn["flips"]
+        flips = flips[..., 0, 0] if flips.ndim == 4 else flips  # Keras's, one for both directions
         axes = (("horizontal", flips[:, 0], 2), ("vertical", flips[:, -1], 1))
         return [(flip, axis) for word, flip, axis in axes if word in self.mode]
 
@@ -288,7 +289,7 @@ def affine(a: Any, b: Any, c: Any, d: Any, centre: tuple[Any, Any]) -> Any:
     x, y = centre
     zero = jnp.zeros_like(a + d)
     rows = (a, b, x - a * x - b * y, c, d, y - c * x - d * y, zero, zero, zero + 1)
-    return jnp.stack(jnp.broadcast_arrays(*rows), -1).reshape(-1, 3, 3)
+    return jnp.stack(jnp.broadcast_arrays(*rows), -1).reshape(*zero.shape, 3, 3)
 
 
 def middle(size: tuple[int, int]) -> tuple[float, float]:
@@ -377,7 +378,7 @@ class RandomTranslation(WarpLayer):
         x, y = jnp.moveaxis(drawn["translations"], -1, 0)
         one, zero = jnp.ones_like(x), jnp.zeros_like(x)
         rows = (one, zero, -x, zero, one, -y, zero, zero, one)
-        return jnp.stack(rows, -1).reshape(-1, 3, 3)
+        return jnp.stack(rows, -1).reshape(*x.shape, 3, 3)
 
 
 @documented("fill_mode", "interpolation", "seed", "fill_value", "data_format")

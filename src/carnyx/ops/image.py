@@ -558,7 +558,8 @@ def _patches(
         x = jnp.take(x, places, axis=position, mode="clip")
     # [B, n, k, n, k, ..., C] -> [B, n, n, ..., k k C]
     order = [0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2), 2 * rank + 1]
-    return batch.back(x.transpose(order).reshape(x.shape[0], *counts, -1))
+    width = math.prod(size) * x.shape[-1]
+    return batch.back(x.transpose(order).reshape(x.shape[0], *counts, width))
 
 
 @op
