@@ -251,20 +251,21 @@ class RandomFlip(ImageLayer):
 # ---- affine and projective maps
 
 
+def keep_reading(layer: Any, interpolation: Any, fill_mode: Any, fill_value: Any) -> None:
+    """Checks and keeps how a layer reads between and outside pixels."""
+    words = tuple(ops.ORDERS)
+    layer.interpolation = arguments.choice(layer, "interpolation", interpolation, words)
+    layer.fill_mode = arguments.choice(layer, "fill_mode", fill_mode, FILL_MODES)
+    layer.fill_value = arguments.number(layer, "fill_value", fill_value)
+
+
 class WarpLayer(ImageLayer):
     """Base: every output pixel is read at the place that a matrix gives; boxes go the other way.
 
     The box around a turned box is the upright one around its corners.
     """
 
-    fill_mode, fill_value = "constant", 0.0
-
-    def __init__(self, interpolation: str, fill_mode: str, fill_value: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        words = tuple(ops.ORDERS)
-        self.interpolation = arguments.choice(self, "interpolation", interpolation, words)
-        self.fill_mode = arguments.choice(self, "fill_mode", fill_mode, FILL_MODES)
-        self.fill_value = arguments.number(self, "fill_value", fill_value)
+    interpolation, fill_mode, fill_value = "bilinear", "constant", 0.0
 
     def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
         """[B, 3, 3], from (x, y, 1) of an output pixel to where it is read."""
@@ -326,8 +327,8 @@ class RandomRotation(WarpLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        options = {"factor": factor, "seed": seed, "data_format": data_format}
-        super().__init__(interpolation, fill_mode, fill_value, **options, **kwargs)
+        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
+        keep_reading(self, interpolation, fill_mode, fill_value)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         (turns,) = between(key, shape[0], self.factor)
@@ -364,8 +365,8 @@ class RandomTranslation(WarpLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        options = {"seed": seed, "data_format": data_format}
-        super().__init__(interpolation, fill_mode, fill_value, **options, **kwargs)
+        super().__init__(data_format=data_format, seed=seed, **kwargs)
+        keep_reading(self, interpolation, fill_mode, fill_value)
         self.height_factor, self.width_factor = height_factor, width_factor
         self._down = self.interval("height_factor", height_factor)
         self._right = self.interval("width_factor", width_factor)
@@ -406,8 +407,8 @@ class RandomZoom(WarpLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        options = {"seed": seed, "data_format": data_format}
-        super().__init__(interpolation, fill_mode, fill_value, **options, **kwargs)
+        super().__init__(data_format=data_format, seed=seed, **kwargs)
+        keep_reading(self, interpolation, fill_mode, fill_value)
         self.height_factor, self.width_factor = height_factor, width_factor
         least = math.nextafter(-1, 0)  # at -1 nothing would be seen
         given = {"height_factor": height_factor, "width_factor": width_factor}
@@ -432,7 +433,7 @@ class RandomShear(WarpLayer):
     """In training each image is sheared, (x, y) being read at (x + a y, b x + y).
 
     Args:
-        x_factor, y_factor: what a and b are drawn from: a pair (least, most) within [0, 1], or f
+        x_factor, y_factor: what a and b are drawn from: a pair (least, most) within [-1, 1], or f
             for (-f, f).
         [shared]
 
@@ -453,14 +454,10 @@ class RandomShear(WarpLayer):
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        options = {"seed": seed, "data_format": data_format}
-        super().__init__(interpolation, fill_mode, fill_value, **options, **kwargs)
-        self.x_factor = self._shear("x_factor", x_factor)
-        self.y_factor = self._shear("y_factor", y_factor)
-
-    def _shear(self, name: str, value: Any) -> tuple[float, float]:
-        lower, upper = self.interval(name, value, (0.0, 1.0))
-        return (lower, upper) if isinstance(value, (list, tuple)) else (-upper, upper)
+        super().__init__(data_format=data_format, seed=seed, **kwargs)
+        keep_reading(self, interpolation, fill_mode, fill_value)
+        self.x_factor = self.interval("x_factor", x_factor)
+        self.y_factor = self.interval("y_factor", y_factor)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return {"shear_factor": jnp.stack(between(key, shape[0], self.x_factor, self.y_factor), -1)}
@@ -501,8 +498,8 @@ class RandomPerspective(WarpLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        options = {"factor": factor, "seed": seed, "data_format": data_format}
-        super().__init__(interpolation, "constant", fill_value, **options, **kwargs)
+        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
+        keep_reading(self, interpolation, "constant", fill_value)
         self.scale = arguments.number(self, "scale", scale, 0, 1)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -560,10 +557,7 @@ class RandomElasticTransform(ImageLayer):
     ) -> None:
         super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
         self.scale = self.interval("scale", scale)
-        words = tuple(ops.ORDERS)
-        self.interpolation = arguments.choice(self, "interpolation", interpolation, words)
-        self.fill_mode = arguments.choice(self, "fill_mode", fill_mode, FILL_MODES)
-        self.fill_value = arguments.number(self, "fill_value", fill_value)
+        keep_reading(self, interpolation, fill_mode, fill_value)
         self.value_range = value_limits(self, value_range)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
