@@ -61,8 +61,8 @@ def run_keras(layer, trained, rest, x, kwargs):
 def gradient_of(layer, run, case, x):
     """A function of nothing that gives outputs, gradients and the new moving statistics."""
     kwargs = {"mask": mask_of(case)} if case.mask else {}
-    if case.training:
-        kwargs["training"] = True
+    if "training" in inspect.signature(layer.call).parameters:
+        kwargs["training"] = case.training  # layers of images are in training unless told otherwise
     rest = [np.asarray(v.value) for v in layer.non_trainable_variables]
     cotangent = np.random.default_rng(2).normal(size=100_000).astype("float32")
 

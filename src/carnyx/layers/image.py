@@ -6,15 +6,17 @@ here, once. Layers that move pixels are in `image_geometry.py`, those that chang
 `image_color.py`, policies and mixtures of several images in `image_mix.py`.
 
 Called on arrays outside a model (in a data pipeline), a layer compiles itself: one compiled call a
-shape, instead of one a primitive.
+shape, instead of one a primitive. `Pipeline` calls several in turn.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 
 from carnyx.core.layer import Layer
@@ -22,18 +24,31 @@ from carnyx.layers import arguments
 from carnyx.ops import boxes as box_ops
 from carnyx.random import SeedGenerator, draw_seed
 
-KEYS = ("images", "labels", "bounding_boxes", "segmentation_masks")
+arguments.SHARED.update(
+    factor=(
+        "the chance that an image is changed, in [0, 1]: a pair (least, most) or f for (0, f),\n"
+        "            from which each image draws its own, so that 1.0 changes half of them."
+    ),
+    fill_mode=(
+        'what is read outside the image: "constant" (k k | a b c | k k, k the fill_value),\n'
+        '            "nearest" (a a | a b c | c c), "reflect" (b a | a b c | c b) or "wrap"\n'
+        "            (b c | a b c | a b)."
+    ),
+    fill_value='what "constant" fills with.',
+    interpolation='"nearest" or "bilinear"; masks are always read at the nearest pixel.',
+    value_range="(lowest, highest) of what the images hold.",
+)
 
 
 class ImageLayer(Layer):
     """Base: `call(data, training=True)`; data is an image [H, W, C], a batch [B, H, W, C] or a dict
     of "images" and any of "labels", "bounding_boxes" ({"boxes": [B, N, 4], "labels": [B, N]}) and
-    "segmentation_masks" [B, H, W, 1].
+    "segmentation_masks" [B, H, W, 1]; other entries pass through.
 
     In inference the images pass through, cast to the compute type, unless `always` is set.
     """
 
-    always = False  # whether the layer acts in inference too
+    always = False  # whether the layer acts in inference too, with no key to draw from
     bounds = (-1.0, 1.0)  # what `factor` may be
 
     def __init__(
@@ -45,6 +60,8 @@ class ImageLayer(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if bounding_box_format is not None:
+            arguments.choice(self, "bounding_box_format", bounding_box_format, box_ops.FORMATS)
         self.bounding_box_format = bounding_box_format
         self.data_format = arguments.data_format(self, data_format)
         if factor is not None:
@@ -66,10 +83,18 @@ class ImageLayer(Layer):
         lower, upper = sorted(pair)
         return max(lower, least), min(upper, most)
 
+    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
+        # as in Keras's files: what this base takes is there if a layer's own constructor has it
+        if owner is ImageLayer and name != "data_format":
+            return name == "bounding_box_format" and value is not None
+        return super()._in_config(name, value, default, owner)
+
     # ---- what a subclass says, about channels-last batches
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
-        """The random numbers for images of `shape` [B, H, W, C]: a structure of arrays [B, ...]."""
+        """The random numbers for images of `shape` [B, H, W, C]: a structure of arrays [B, ...].
+
+        `key` is None in the inference of layers that act always."""
         return None
 
     def change_images(self, images: Any, drawn: Any) -> Any:
@@ -88,11 +113,17 @@ class ImageLayer(Layer):
         """The labels [B, ...] of the images."""
         return labels
 
+    def output_type(self, images: Any) -> Any:
+        """The type that images leave with."""
+        return self.compute_dtype
+
     # ---- the rest, the same for all
 
     def call(self, data: Any, training: bool = True) -> Any:
+        if isinstance(data, (list, tuple)):  # a nested list of numbers
+            data = jnp.asarray(data, self.compute_dtype)
         active = bool(training) or self.always
-        key = self.seed_generator.next() if active and self.seed_generator else None
+        key = self.seed_generator.next() if training and self.seed_generator else None
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((data, key))):
             return self.apply(data, key, active)
         if active not in self._compiled:
@@ -105,21 +136,20 @@ class ImageLayer(Layer):
             return None
         images = self._batch(data["images"] if isinstance(data, dict) else data)
         seeds = self.seed_generator if seed is None else seed
-        return self.draw(images.shape, None if seeds is None else draw_seed(seeds))
+        key = None if seeds is None or not training else draw_seed(seeds)
+        return self.draw(images.shape, key)
 
     def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
         """The images under one draw of `get_random_transformation`."""
-        return self._on_batch(
-            images, lambda x: self.change_images(x, transformation), training, self.compute_dtype
-        )
+        change = functools.partial(self.change_images, drawn=transformation)
+        return self._on_batch(images, change, training, self.output_type(jnp.asarray(images)))
 
     def transform_segmentation_masks(
         self, segmentation_masks: Any, transformation: Any, training: bool = True
     ) -> Any:
         """Masks under one draw, with nearest neighbours where pixels move."""
-        return self._on_batch(
-            segmentation_masks, lambda x: self.change_masks(x, transformation), training, None
-        )
+        change = functools.partial(self.change_masks, drawn=transformation)
+        return self._on_batch(segmentation_masks, change, training, None)
 
     def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
         """Labels under one draw."""
@@ -133,11 +163,11 @@ class ImageLayer(Layer):
         return self._apply(data, key, active)
 
     def _apply(self, data: dict[str, Any], key: Any, active: bool) -> dict[str, Any]:
-        unknown = set(data) - set(KEYS)
-        if "images" not in data or unknown:
+        if "images" not in data:
             raise ValueError(
                 f"{type(self).__name__} '{self.name}': the input is an image, a batch, or a dict "
-                f"of 'images' and any of {KEYS[1:]}. Received the keys {sorted(data)}."
+                "of 'images' and any of 'labels', 'bounding_boxes' and 'segmentation_masks'. "
+                f"Received the keys {sorted(data)}."
             )
         single = jnp.ndim(data["images"]) == 3
         before = self._batch(data["images"])
@@ -200,3 +230,36 @@ class ImageLayer(Layer):
         x = x if dtype is None else x.astype(dtype)
         x = x if self.data_format == "channels_last" else jnp.moveaxis(x, -1, 1)
         return x[0] if single else x
+
+
+class Pipeline(Layer):
+    """Several layers, each on what the one before gave: a plain layer, where Sequential is a model.
+
+    `layers` get the call's `training`, as far as they take it; images or dicts pass through.
+
+    >>> from carnyx import layers
+    >>> pipe = Pipeline([layers.CenterCrop(4, 4), layers.Rescaling(1 / 2)])
+    >>> float(pipe(jnp.ones((8, 8, 3)))[0, 0, 0])
+    0.5
+    """
+
+    def __init__(self, layers: Any, name: str | None = None) -> None:
+        super().__init__(name=name)
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise arguments.refuse(self, "layers", layers, "a list of layers")
+        self._steps = list(layers)
+        self.autocast = False
+        self.built = True
+
+    @property
+    def layers(self) -> list[Any]:
+        return list(self._steps)
+
+    def call(self, inputs: Any, training: bool = True, **kwargs: Any) -> Any:
+        for layer in self._steps:
+            inputs = layer(inputs, training=training, **kwargs)
+        return inputs
+
+
+__all__ = ["Pipeline"]

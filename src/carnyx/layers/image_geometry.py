@@ -1,0 +1,716 @@
+"""Layers that move pixels, and with them boxes and segmentation masks: sizes and crops, flips,
+affine and perspective maps, elastic deformations, erased patches.
+
+The arithmetic is in `ops/image.py` (one sampler of images) and `ops/boxes.py`; the base, which
+knows batches, dicts and data formats, is in `image.py`; colours are in `image_color.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from carnyx.layers import arguments
+from carnyx.layers.arguments import documented
+from carnyx.layers.image import ImageLayer
+from carnyx.ops import boxes as box_ops
+from carnyx.ops import image as ops
+from carnyx.random import SeedGenerator
+
+FILL_MODES = ("constant", "nearest", "reflect", "wrap")
+
+
+# ---- sizes
+
+
+class FrameLayer(ImageLayer):
+    """Base: a part of the image, made the size (height, width); acts in inference too."""
+
+    always = True
+    interpolation, antialias, fill_value = "bilinear", False, 0.0
+
+    def __init__(self, height: int, width: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.height = arguments.whole(self, "height", height)
+        self.width = arguments.whole(self, "width", width)
+
+    @property
+    def target(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    def part(self, size: tuple[int, int], drawn: Any) -> tuple[Any, ...]:
+        """(top, left, height, width) of what is kept of an image of `size`."""
+        raise NotImplementedError
+
+    def _framed(self, images: Any, drawn: Any, interpolation: str, antialias: bool) -> Any:
+        top, left, *size = self.part(images.shape[1:3], drawn)
+        if isinstance(top, int):
+            images = ops.framed(images, (top, left, *size), self.fill_value)
+        else:
+            start, shape = (0, top, left, 0), (len(images), *size, images.shape[-1])
+            images = lax.dynamic_slice(images, start, shape)
+        if tuple(size) == self.target:
+            return images
+        return ops.resized(images, self.target, interpolation, antialias)
+
+    def change_images(self, images: Any, drawn: Any) -> Any:
+        return self._framed(images, drawn, self.interpolation, self.antialias)
+
+    def change_masks(self, masks: Any, drawn: Any) -> Any:
+        return self._framed(masks, drawn, "nearest", False)
+
+    def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
+        top, left, height, width = self.part(size, drawn)
+        scale = jnp.asarray([self.width / width, self.height / height] * 2)
+        return (boxes - jnp.asarray([left, top, left, top])) * scale
+
+
+@documented("data_format")
+class Resizing(FrameLayer):
+    """Images resized to (height, width), in training and inference; integers stay integers.
+
+    Args:
+        height, width: the new size, from 1.
+        interpolation: "bilinear", "nearest", "bicubic", "lanczos3" or "lanczos5"; masks are always
+            read at the nearest pixel.
+        crop_to_aspect_ratio, pad_to_aspect_ratio: cut what does not fit, or put `fill_value`
+            around, instead of distorting; at most one of them.
+        fill_mode: "constant" only.
+        antialias: whether to average over what one output pixel covers when shrinking.
+        [shared]
+
+    Keras moves boxes as if nothing was cut or put around; here they follow the image.
+
+    >>> Resizing(1, 2)(jnp.arange(4.0).reshape(1, 4, 1)).ravel().tolist()
+    [0.5, 2.5]
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        interpolation: str = "bilinear",
+        crop_to_aspect_ratio: bool = False,
+        pad_to_aspect_ratio: bool = False,
+        fill_mode: str = "constant",
+        fill_value: float = 0.0,
+        antialias: bool = False,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(height, width, data_format=data_format, **kwargs)
+        self.interpolation = arguments.choice(
+            self, "interpolation", interpolation, tuple(ops.METHODS)
+        )
+        self.crop_to_aspect_ratio = arguments.flag(
+            self, "crop_to_aspect_ratio", crop_to_aspect_ratio
+        )
+        self.pad_to_aspect_ratio = arguments.flag(self, "pad_to_aspect_ratio", pad_to_aspect_ratio)
+        if crop_to_aspect_ratio and pad_to_aspect_ratio:
+            raise arguments.refuse(
+                self, "pad_to_aspect_ratio", True, "False where crop_to_aspect_ratio is True"
+            )
+        self.fill_mode = arguments.choice(self, "fill_mode", fill_mode, ("constant",))
+        self.fill_value = arguments.number(self, "fill_value", fill_value)
+        self.antialias = arguments.flag(self, "antialias", antialias)
+
+    def part(self, size: tuple[int, int], drawn: Any) -> tuple[Any, ...]:
+        if self.crop_to_aspect_ratio or self.pad_to_aspect_ratio:
+            return ops.window(size, self.target, self.crop_to_aspect_ratio)
+        return (0, 0, *size)
+
+    def output_type(self, images: Any) -> Any:
+        whole = jnp.issubdtype(images.dtype, jnp.integer)
+        return images.dtype if whole else self.compute_dtype
+
+
+@documented("data_format")
+class CenterCrop(FrameLayer):
+    """The middle of (height, width) pixels, in training and inference.
+
+    From a smaller image, the greatest window of that aspect ratio is resized.
+
+    Args:
+        height, width: the new size, from 1.
+        [shared]
+
+    >>> CenterCrop(1, 2)(jnp.arange(4.0).reshape(1, 4, 1)).ravel().tolist()
+    [1.0, 2.0]
+    """
+
+    def __init__(
+        self, height: int, width: int, data_format: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(height, width, data_format=data_format, **kwargs)
+
+    def part(self, size: tuple[int, int], drawn: Any) -> tuple[Any, ...]:
+        (height, width), (rows, columns) = self.target, size
+        if height > rows or width > columns:
+            return ops.window(size, self.target, True)
+        return (rows - height) // 2, (columns - width) // 2, height, width
+
+
+@documented("seed", "data_format")
+class RandomCrop(FrameLayer):
+    """In training a part of (height, width) pixels, at one random place for the whole batch.
+
+    In inference, and from a smaller image, the greatest window of that aspect ratio is resized, as
+    Keras documents; what Keras on JAX does in inference is to leave the images at their size.
+
+    Args:
+        height, width: the new size, from 1.
+        [shared]
+
+    >>> RandomCrop(2, 3, seed=1)(jnp.ones((5, 5, 1))).shape
+    (2, 3, 1)
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        seed: Any = None,
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(height, width, data_format=data_format, name=name, **kwargs)
+        self.seed, self.seed_generator = seed, SeedGenerator(seed)
+
+    def draw(self, shape: tuple[int, ...], key: Any) -> Any:
+        """(top, left), each the same for all images; None where the window is resized."""
+        room = jnp.asarray([shape[1] - self.height, shape[2] - self.width])
+        if key is None or self.height > shape[1] or self.width > shape[2]:
+            return None
+        top, left = jax.random.randint(key, (2,), 0, room + 1)
+        return top, left
+
+    def part(self, size: tuple[int, int], drawn: Any) -> tuple[Any, ...]:
+        return ops.window(size, self.target, True) if drawn is None else (*drawn, *self.target)
+
+
+# ---- flips
+
+
+@documented("seed", "data_format")
+class RandomFlip(ImageLayer):
+    """In training each image is turned over with a chance of 1/2: left to right, top to bottom.
+
+    Args:
+        mode: "horizontal", "vertical" or "horizontal_and_vertical", where both are drawn each for
+            itself (Keras draws once for both, a half turn or nothing).
+        [shared]
+
+    >>> RandomFlip("horizontal", seed=1)(jnp.arange(8.0).reshape(4, 1, 2, 1))[..., 0].tolist()
+    [[[1.0, 0.0]], [[2.0, 3.0]], [[4.0, 5.0]], [[7.0, 6.0]]]
+    """
+
+    def __init__(
+        self,
+        mode: str = "horizontal_and_vertical",
+        seed: Any = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(data_format=data_format, seed=seed, **kwargs)
+        modes = ("horizontal", "vertical", "horizontal_and_vertical")
+        self.mode = arguments.choice(self, "mode", mode, modes)
+
+    def draw(self, shape: tuple[int, ...], key: Any) -> Any:
+        return {"flips": jax.random.uniform(key, (shape[0], 2)) < 0.5}
+
+    def _turned(self, drawn: Any) -> list[tuple[Any, int]]:
+        """(whether [B], axis of images) for each direction of the mode."""
+        flips = drawn["flips"]
+        flips = flips[..., 0, 0] if flips.ndim == 4 else flips  # Keras's, one for both directions
+        axes = (("horizontal", flips[:, 0], 2), ("vertical", flips[:, -1], 1))
+        return [(flip, axis) for word, flip, axis in axes if word in self.mode]
+
+    def change_images(self, images: Any, drawn: Any) -> Any:
+        for flip, axis in self._turned(drawn):
+            images = jnp.where(flip[:, None, None, None], jnp.flip(images, axis), images)
+        return images
+
+    change_masks = change_images
+
+    def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
+        x1, y1, x2, y2 = (boxes[..., i] for i in range(4))
+        for flip, axis in self._turned(drawn):
+            flip, length = flip[:, None], size[axis - 1]
+            if axis == 2:
+                x1, x2 = jnp.where(flip, length - x2, x1), jnp.where(flip, length - x1, x2)
+            else:
+                y1, y2 = jnp.where(flip, length - y2, y1), jnp.where(flip, length - y1, y2)
+        return jnp.stack([x1, y1, x2, y2], -1)
+
+
+# ---- affine and projective maps
+
+
+def keep_reading(layer: Any, interpolation: Any, fill_mode: Any, fill_value: Any) -> None:
+    """Checks and keeps how a layer reads between and outside pixels."""
+    words = tuple(ops.ORDERS)
+    layer.interpolation = arguments.choice(layer, "interpolation", interpolation, words)
+    layer.fill_mode = arguments.choice(layer, "fill_mode", fill_mode, FILL_MODES)
+    layer.fill_value = arguments.number(layer, "fill_value", fill_value)
+
+
+class WarpLayer(ImageLayer):
+    """Base: every output pixel is read at the place that a matrix gives; boxes go the other way.
+
+    The box around a turned box is the upright one around its corners.
+    """
+
+    interpolation, fill_mode, fill_value = "bilinear", "constant", 0.0
+
+    def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
+        """[B, 3, 3], from (x, y, 1) of an output pixel to where it is read."""
+        raise NotImplementedError
+
+    def _warped(self, images: Any, drawn: Any, order: int) -> Any:
+        matrix = self.matrix(drawn, images.shape[1:3])
+        return ops.warp(images, matrix, order, self.fill_mode, self.fill_value)
+
+    def change_images(self, images: Any, drawn: Any) -> Any:
+        return self._warped(images, drawn, ops.ORDERS[self.interpolation])
+
+    def change_masks(self, masks: Any, drawn: Any) -> Any:
+        return self._warped(masks, drawn, 0)
+
+    def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
+        return box_ops.move(boxes, ops.adjugate(self.matrix(drawn, size)))
+
+
+def affine(a: Any, b: Any, c: Any, d: Any, centre: tuple[Any, Any]) -> Any:
+    """Matrices [B, 3, 3] of (x, y) -> (a x + b y, c x + d y) about a centre (x, y); each [B]."""
+    x, y = centre
+    zero = jnp.zeros_like(a + d)
+    rows = (a, b, x - a * x - b * y, c, d, y - c * x - d * y, zero, zero, zero + 1)
+    return jnp.stack(jnp.broadcast_arrays(*rows), -1).reshape(*zero.shape, 3, 3)
+
+
+def middle(size: tuple[int, int]) -> tuple[float, float]:
+    """(x, y) of the middle between the first and the last pixel."""
+    return (size[1] - 1) / 2, (size[0] - 1) / 2
+
+
+def between(key: Any, count: int, *intervals: tuple[float, float]) -> Any:
+    """Uniform numbers [B] within each interval."""
+    uniform = jax.random.uniform(key, (len(intervals), count))
+    return [low + (high - low) * u for (low, high), u in zip(intervals, uniform, strict=True)]
+
+
+@documented("fill_mode", "interpolation", "seed", "fill_value", "data_format")
+class RandomRotation(WarpLayer):
+    """In training each image is turned about its middle by an angle of its own.
+
+    Args:
+        factor: the angle as a fraction of a full turn, counter-clockwise where positive: a pair
+            (least, most) within [-1, 1], or f for (-f, f).
+        [shared]
+
+    >>> RandomRotation(0.1, seed=1)(jnp.ones((2, 8, 8, 3))).shape
+    (2, 8, 8, 3)
+    """
+
+    def __init__(
+        self,
+        factor: Any,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: Any = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
+        keep_reading(self, interpolation, fill_mode, fill_value)
+
+    def draw(self, shape: tuple[int, ...], key: Any) -> Any:
+        (turns,) = between(key, shape[0], self.factor)
+        return {"angle": turns * 360}  # degrees
+
+    def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
+        angle = jnp.deg2rad(drawn["angle"])
+        cos, sin = jnp.cos(angle), jnp.sin(angle)
+        return affine(cos, -sin, sin, cos, middle(size))
+
+
+@documented("fill_mode", "interpolation", "seed", "fill_value", "data_format")
+class RandomTranslation(WarpLayer):
+    """In training each image is moved by a distance of its own.
+
+    Args:
+        height_factor, width_factor: how far down and to the right, in heights and widths of the
+            image: a pair (least, most) within [-1, 1], or f for (-f, f).
+        [shared]
+
+    >>> right = RandomTranslation(0.0, (0.5, 0.5), fill_mode="constant")
+    >>> right(jnp.arange(1.0, 5.0).reshape(1, 4, 1)).ravel().tolist()
+    [0.0, 0.0, 1.0, 2.0]
+    """
+
+    def __init__(
+        self,
+        height_factor: Any,
+        width_factor: Any,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: Any = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(data_format=data_format, seed=seed, **kwargs)
+        keep_reading(self, interpolation, fill_mode, fill_value)
+        self.height_factor, self.width_factor = height_factor, width_factor
+        self._down = self.interval("height_factor", height_factor)
+        self._right = self.interval("width_factor", width_factor)
+
+    def draw(self, shape: tuple[int, ...], key: Any) -> Any:
+        down, right = between(key, shape[0], self._down, self._right)
+        return {"translations": jnp.stack([right * shape[2], down * shape[1]], -1)}
+
+    def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
+        x, y = jnp.moveaxis(drawn["translations"], -1, 0)
+        one, zero = jnp.ones_like(x), jnp.zeros_like(x)
+        rows = (one, zero, -x, zero, one, -y, zero, zero, one)
+        return jnp.stack(rows, -1).reshape(*x.shape, 3, 3)
+
+
+@documented("fill_mode", "interpolation", "seed", "fill_value", "data_format")
+class RandomZoom(WarpLayer):
+    """In training each image is zoomed about its middle by factors of its own.
+
+    Args:
+        height_factor: how much more is seen (negative: less, larger) of the height, as a fraction:
+            a pair (least, most) within (-1, 1], or f for (-f, f).
+        width_factor: the same of the width; None to keep the aspect ratio.
+        [shared]
+
+    >>> RandomZoom(0.1, seed=1)(jnp.ones((2, 8, 8, 3))).shape
+    (2, 8, 8, 3)
+    """
+
+    def __init__(
+        self,
+        height_factor: Any,
+        width_factor: Any = None,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: Any = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(data_format=data_format, seed=seed, **kwargs)
+        keep_reading(self, interpolation, fill_mode, fill_value)
+        self.height_factor, self.width_factor = height_factor, width_factor
+        least = math.nextafter(-1, 0)  # at -1 nothing would be seen
+        given = {"height_factor": height_factor, "width_factor": width_factor}
+        self._seen = [
+            self.interval(name, value, (least, 1.0))
+            for name, value in given.items()
+            if value is not None
+        ]
+
+    def draw(self, shape: tuple[int, ...], key: Any) -> Any:
+        zooms = [1 + seen[:, None] for seen in between(key, shape[0], *self._seen)]
+        return {"height_zoom": zooms[0], "width_zoom": zooms[-1]}
+
+    def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
+        height, width = drawn["height_zoom"][:, 0], drawn["width_zoom"][:, 0]
+        zero = jnp.zeros_like(height)
+        return affine(width, zero, zero, height, middle(size))
+
+
+@documented("interpolation", "fill_mode", "fill_value", "data_format", "seed")
+class RandomShear(WarpLayer):
+    """In training each image is sheared, (x, y) being read at (x + a y, b x + y).
+
+    Args:
+        x_factor, y_factor: what a and b are drawn from: a pair (least, most) within [-1, 1], or f
+            for (-f, f).
+        [shared]
+
+    Keras moves boxes by a shear about another place; here they follow the image.
+
+    >>> RandomShear(0.2, 0.1, seed=1)(jnp.ones((2, 8, 8, 3))).shape
+    (2, 8, 8, 3)
+    """
+
+    def __init__(
+        self,
+        x_factor: Any = 0.0,
+        y_factor: Any = 0.0,
+        interpolation: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        seed: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(data_format=data_format, seed=seed, **kwargs)
+        keep_reading(self, interpolation, fill_mode, fill_value)
+        self.x_factor = self.interval("x_factor", x_factor)
+        self.y_factor = self.interval("y_factor", y_factor)
+
+    def draw(self, shape: tuple[int, ...], key: Any) -> Any:
+        return {"shear_factor": jnp.stack(between(key, shape[0], self.x_factor, self.y_factor), -1)}
+
+    def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
+        a, b = jnp.moveaxis(drawn["shear_factor"], -1, 0)
+        return affine(jnp.ones_like(a), a, b, jnp.ones_like(b), (0, 0))
+
+
+def happens(key: Any, count: int, factor: tuple[float, float]) -> Any:
+    """Whether it happens to each image [B]: with a chance of its own, drawn from `factor`."""
+    chance, draw = between(key, count, factor, (0.0, 1.0))
+    return draw < chance
+
+
+@documented("factor", "interpolation", "fill_value", "seed", "data_format")
+class RandomPerspective(WarpLayer):
+    """In training images are seen from aside: their corners move, each for itself.
+
+    Args:
+        scale: s in [0, 1]; a corner moves by up to s / 2 of the image's width and height. (In Keras
+            coordinates of 0 stay at 0, so that the first corner never moves.)
+        [shared]
+
+    >>> RandomPerspective(scale=0.2, seed=1)(jnp.ones((2, 8, 8, 3))).shape
+    (2, 8, 8, 3)
+    """
+
+    bounds = (0.0, 1.0)
+
+    def __init__(
+        self,
+        factor: Any = 1.0,
+        scale: float = 1.0,
+        interpolation: str = "bilinear",
+        fill_value: float = 0.0,
+        seed: Any = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
+        keep_reading(self, interpolation, "constant", fill_value)
+        self.scale = arguments.number(self, "scale", scale, 0, 1)
+
+    def draw(self, shape: tuple[int, ...], key: Any) -> Any:
+        keys, count = jax.random.split(key), shape[0]
+        x, y = shape[2] - 1, shape[1] - 1
+        corners = jnp.asarray([[0, 0], [x, 0], [0, y], [x, y]], "float32")
+        corners = jnp.broadcast_to(corners, (count, 4, 2))
+        half = self.scale / 2
+        moved = jax.random.uniform(keys[1], (count, 4, 2), minval=-half, maxval=half)
+        return {
+            "apply_perspective": happens(keys[0], count, self.factor),
+            "start_points": corners,
+            "end_points": corners + moved * jnp.asarray([x, y]),
+        }
+
+    def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
+        found = ops.homography(drawn["end_points"], drawn["start_points"])
+        return jnp.where(drawn["apply_perspective"][:, None, None], found, jnp.eye(3))
+
+
+# ---- elastic deformations and erased patches
+
+
+@documented(
+    "factor", "interpolation", "fill_mode", "fill_value", "value_range", "seed", "data_format"
+)
+class RandomElasticTransform(ImageLayer):
+    """In training images are deformed by smooth random fields (Simard, Steinkraus, Platt 2003).
+
+    Args:
+        scale: s, a pair (least, most) within [0, 1] or s for (0, s), of which each image draws its
+            own: displacements near 0.03 s of the longer side, smooth over 0.05 s of the shorter.
+        [shared]
+
+    Raises:
+        ValueError: boxes are given, which would no more be boxes.
+
+    >>> RandomElasticTransform(seed=1)(jnp.ones((2, 8, 8, 3))).shape
+    (2, 8, 8, 3)
+    """
+
+    bounds = (0.0, 1.0)
+
+    def __init__(
+        self,
+        factor: Any = 1.0,
+        scale: Any = 1.0,
+        interpolation: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill_value: float = 0.0,
+        value_range: Any = (0, 255),
+        seed: Any = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
+        self.scale = self.interval("scale", scale)
+        keep_reading(self, interpolation, fill_mode, fill_value)
+        self.value_range = value_limits(self, value_range)
+
+    def draw(self, shape: tuple[int, ...], key: Any) -> Any:
+        keys = jax.random.split(key, 3)
+        (strength,) = between(keys[1], shape[0], self.scale)
+        alpha, sigma = 0.1 * max(shape[1:3]) * strength, 0.05 * min(shape[1:3]) * strength
+        return {
+            "apply_transform": happens(keys[0], shape[0], self.factor),
+            "distortion_factor": strength,
+            "displacements": ops.displacements(keys[2], shape[:3], alpha, sigma),  # type: ignore[arg-type]
+        }
+
+    def _deformed(self, images: Any, drawn: Any, order: int) -> Any:
+        out = ops.deform(images, drawn["displacements"], order, self.fill_mode, self.fill_value)
+        return jnp.where(drawn["apply_transform"][:, None, None, None], out, images)
+
+    def change_images(self, images: Any, drawn: Any) -> Any:
+        out = self._deformed(images, drawn, ops.ORDERS[self.interpolation])
+        return jnp.clip(out, *self.value_range)
+
+    def change_masks(self, masks: Any, drawn: Any) -> Any:
+        return self._deformed(masks, drawn, 0)
+
+    def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
+        raise ValueError(
+            f"RandomElasticTransform '{self.name}': boxes do not follow an elastic deformation. "
+            "Use segmentation masks, or a layer such as RandomPerspective."
+        )
+
+
+def value_limits(layer: Any, value_range: Any) -> Any:
+    """`value_range`, two numbers, the lower one first."""
+    good = isinstance(value_range, (list, tuple)) and len(value_range) == 2
+    if not good or not value_range[0] < value_range[1]:
+        raise arguments.refuse(layer, "value_range", value_range, "two numbers (lowest, highest)")
+    return value_range
+
+
+@documented("factor", "value_range", "seed", "data_format")
+class RandomErasing(ImageLayer):
+    """In training a patch of an image is replaced (Zhong, Zheng, Kang, Li and Yang 2017).
+
+    Its height is H sqrt(a) and its width W sqrt(b), with a and b drawn from `scale`; it lies
+    anywhere inside. Boxes, labels and masks stay.
+
+    Args:
+        scale: a pair (least, most) within [0, 1], or s for (0, s).
+        fill_value: what the patch holds; None for noise, `highest` times a normal number, cut to
+            `value_range`, in each element.
+        [shared]
+
+    >>> erased = RandomErasing((1.0, 1.0), (0.25, 0.25), 0.0, seed=1)(jnp.ones((8, 8, 1)))
+    >>> int(erased.sum())
+    48
+    """
+
+    bounds = (0.0, 1.0)
+
+    def __init__(
+        self,
+        factor: Any = 1.0,
+        scale: Any = (0.02, 0.33),
+        fill_value: float | None = None,
+        value_range: Any = (0, 255),
+        seed: Any = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
+        self.scale = self.interval("scale", scale)
+        self.value_range = value_limits(self, value_range)
+        self.fill_value = fill_value
+        if fill_value is not None:
+            arguments.number(self, "fill_value", fill_value)
+
+    def draw(self, shape: tuple[int, ...], key: Any) -> Any:
+        keys = jax.random.split(key, 3)
+        unit = (0.0, 1.0)
+        draws = between(keys[1], shape[0], self.scale, self.scale, unit, unit)
+        rows, columns = (
+            self._inside(size, area, place)
+            for size, area, place in zip(shape[1:3], draws[:2], draws[2:], strict=True)
+        )
+        low, high = self.value_range
+        fill = self.fill_value
+        if fill is None:
+            fill = jnp.clip(high * jax.random.normal(keys[2], shape), low, high)
+        return {
+            "apply_erasing": happens(keys[0], shape[0], self.factor),
+            "batch_masks": (rows[:, :, None] & columns[:, None, :])[..., None],
+            "fill_value": fill,
+        }
+
+    @staticmethod
+    def _inside(size: int, area: Any, place: Any) -> Any:
+        """[B, size]: the pixels of one axis within a patch of sqrt(area) of it, at a place."""
+        length = size * jnp.sqrt(area)
+        start = place * (size - length)
+        pixels = jnp.arange(size)
+        return (pixels >= start[:, None]) & (pixels < (start + length)[:, None])
+
+    def change_images(self, images: Any, drawn: Any) -> Any:
+        erased = drawn["batch_masks"] & drawn["apply_erasing"][:, None, None, None]
+        return jnp.where(erased, jnp.asarray(drawn["fill_value"], images.dtype), images)
+
+
+@documented("data_format")
+class MaxNumBoundingBoxes(ImageLayer):
+    """Dicts whose bounding boxes are `max_number` for each image: the first ones, or as many more
+    with boxes and labels of `fill_value`.
+
+    >>> boxes = {"boxes": jnp.ones((1, 3, 4)), "labels": jnp.ones((1, 3))}
+    >>> data = {"images": jnp.ones((1, 4, 4, 3)), "bounding_boxes": boxes}
+    >>> MaxNumBoundingBoxes(2, bounding_box_format="xyxy")(data)["bounding_boxes"]["boxes"].shape
+    (1, 2, 4)
+    """
+
+    always = True
+
+    def __init__(self, max_number: int, fill_value: float = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.max_number = arguments.whole(self, "max_number", max_number)
+        self.fill_value = arguments.number(self, "fill_value", fill_value)
+
+    def change_images(self, images: Any, drawn: Any) -> Any:
+        return images
+
+    def output_type(self, images: Any) -> Any:
+        return images.dtype
+
+    def _boxes(self, boxes: Any, *rest: Any) -> Any:
+        axis = 0 if rest[-1] else 1  # of boxes: a single image has no batch axis
+
+        def fit(x: Any) -> Any:
+            x = lax.slice_in_dim(x, 0, min(x.shape[axis], self.max_number), axis=axis)
+            edges = [(0, 0)] * x.ndim
+            edges[axis] = (0, self.max_number - x.shape[axis])
+            return jnp.pad(x, edges, constant_values=jnp.asarray(self.fill_value, x.dtype))
+
+        return {key: fit(jnp.asarray(value)) for key, value in boxes.items()}
+
+
+__all__ = [
+    "CenterCrop",
+    "MaxNumBoundingBoxes",
+    "RandomCrop",
+    "RandomElasticTransform",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomPerspective",
+    "RandomRotation",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomZoom",
+    "Resizing",
+]
