@@ -409,6 +409,36 @@ def test_class_weights_of_stored_labels(tmp_path: Any) -> None:
     assert source.peek()[2].tolist() == [1, 3, 1, 3]
 
 
+def test_arrays_are_put_on_the_device_once(trained: Any, monkeypatch: Any) -> None:
+    model, first, *_ = trained
+    model.set_weights(first)
+    put, engine = [], model.executor.engine
+    original = engine.put
+
+    def counted(array: Any) -> Any:
+        if np.shape(array) == X.shape and isinstance(array, np.ndarray):
+            put.append(array)
+        return original(array)
+
+    monkeypatch.setattr(engine, "put", counted)
+    model.fit(X, Y, batch_size=SIZE, epochs=3, verbose=0)
+    assert len(put) == 1
+
+
+def test_arrays_too_large_for_the_device_are_gathered_by_the_host(monkeypatch: Any) -> None:
+    for shuffle in (False, True):
+        resident = adapt(X, Y, batch_size=SIZE, shuffle=shuffle, seed=2)
+        monkeypatch.setattr("carnyx.data.rows.resident_limit", lambda: X.nbytes)
+        streamed = adapt(X, Y, batch_size=SIZE, shuffle=shuffle, seed=2)
+        monkeypatch.undo()
+        assert isinstance(streamed, StreamSource) and not isinstance(resident, StreamSource)
+        assert str(taken(streamed)) == str(taken(resident))
+        assert streamed.steps == resident.steps == 3
+    with pytest.raises(ValueError, match="x has NaN in row 0"):
+        monkeypatch.setattr("carnyx.data.rows.resident_limit", lambda: 0)
+        adapt(np.full((3, 3), np.nan))
+
+
 # ---- PyDataset
 
 
@@ -514,23 +544,21 @@ def test_worker_processes_give_the_same_batches() -> None:
 # ---- reading ahead
 
 
-def slow(count: int, seconds: float) -> Iterator[Any]:
-    for i in range(count):
-        time.sleep(seconds)
-        yield np.full((2, 3), i, "float32"), np.full((2, 1), i, "float32")
+def test_the_next_batch_is_made_while_the_last_one_is_worked_on() -> None:
+    """Without reading ahead, waiting here for the next batch to be begun would never end."""
+    begun = [threading.Event() for _ in range(8)]
 
+    def generator() -> Iterator[Any]:
+        for i, event in enumerate(begun):
+            event.set()
+            yield np.full((2, ahead.CHUNK_BYTES // 8), i, "float32")  # a segment each
 
-def test_reading_overlaps_with_the_device() -> None:
-    """Reading and computing take 30 ms a batch each: together the time of one, not of both."""
-    source = adapt(slow(10, 0.03))
-    began, steps = time.perf_counter(), 0
+    source, seen = adapt(generator()), []
     for segment in source.segments(0):
-        time.sleep(0.03 * segment.steps)
-        steps += segment.steps
-    took = time.perf_counter() - began
-    assert steps == 10
-    assert took < 0.5  # one after the other they would take 0.6 s
-    assert isinstance(source, StreamSource) and source.waited < 0.15
+        seen.append(int(segment.data[0][0, 0]))
+        assert begun[min(seen[-1] + 1, 7)].wait(timeout=20)
+    assert seen == list(range(8))
+    assert isinstance(source, StreamSource) and source.waited > 0
 
 
 def test_training_reads_ahead_while_a_step_runs() -> None:

@@ -1,8 +1,8 @@
 """Adapters: what users pass as data, made into sources of batches.
 
-Arrays in memory stay whole and are gathered by index on the device (`ArraySource`); rows in files
-and streams give a batch at a time, read ahead (`streams.py`). Which libraries' objects are known is
-in `kinds.py`, what is refused, and how, in `checks.py`.
+Arrays in memory are put on the device once and gathered there by index (`ArraySource`); rows in
+files, arrays too large for the device and streams give batches, read ahead (`streams.py`). Which
+libraries' objects are known is in `kinds.py`, what is refused, and how, in `checks.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from carnyx.data.batches import Segment
 from carnyx.data.checks import NAMES, check_count, check_data, class_weights, is_stream, to_arrays
 from carnyx.data.loaders import feed
-from carnyx.data.rows import RowBatches, Rows, ordered, shuffler
+from carnyx.data.rows import RowBatches, ordered, shuffler, stay_on_host
 from carnyx.data.streams import Feed, StreamSource
 
 BATCH_SIZE = 32
@@ -138,10 +138,10 @@ def adapt(
     if batch_size is None:
         batch_size = math.ceil(samples / steps_per_epoch) if steps_per_epoch else BATCH_SIZE
     arrays = (x, y, sample_weight)
-    if any(isinstance(leaf, Rows) for leaf in jax.tree.leaves(arrays)):
+    if stay_on_host(arrays):
         rows = RowBatches(arrays, samples, int(batch_size), shuffle, seed)
         return StreamSource(
-            Feed(lambda: iter(rows), f"stored rows ({samples} samples)", len(rows)),
+            Feed(lambda: iter(rows), f"rows of {samples} samples", len(rows)),
             steps=steps_per_epoch,
             class_weight=class_weight,
             restart=validation,

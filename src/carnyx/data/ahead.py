@@ -8,6 +8,7 @@ over a batch at a time, and nothing has to be measured or set.
 from __future__ import annotations
 
 import contextvars
+import math
 import threading
 import time
 from collections import deque
@@ -21,6 +22,7 @@ from carnyx.data.batches import Segment
 
 CHUNK_BYTES = 4 * 2**20
 CHUNK_STEPS = 32
+ALIGNMENT = 64
 DEPTH = 2  # chunks that wait at most, the one being filled counted
 PATIENCE = 5.0  # seconds that closing waits for a reader that is in the middle of a batch
 
@@ -35,7 +37,7 @@ class Chunk:
         self.room = max(1, min(CHUNK_STEPS, CHUNK_BYTES // max(size, 1)))
         self.buffers = leaves
         if self.room > 1:
-            self.buffers = [np.empty((self.room * len(a), *a.shape[1:]), a.dtype) for a in leaves]
+            self.buffers = [aligned((self.room * len(a), *a.shape[1:]), a.dtype) for a in leaves]
         self.add(leaves)
 
     def add(self, leaves: list[np.ndarray]) -> None:
@@ -50,6 +52,18 @@ class Chunk:
         order = np.arange(self.room * self.rows, dtype=np.int32)
         data = jax.tree.unflatten(self.tree, self.buffers)
         return Segment(data, order, self.rows, self.count)
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An empty array that starts at a multiple of 64 bytes: engines can use it without a copy.
+
+    >>> aligned((3, 5), np.dtype("float32")).ctypes.data % 64
+    0
+    """
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def form(leaves: list[np.ndarray], tree: Any) -> Any:

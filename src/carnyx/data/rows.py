@@ -7,6 +7,7 @@ table); `RowBatches` is an order of passes over several. Nothing is imported tha
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -146,8 +147,30 @@ def shuffler(shuffle: Any, seed: int | None) -> np.random.Generator | None:
     return np.random.default_rng(np.random.randint(2**31) if seed is None else seed)  # noqa: NPY002
 
 
+def resident_limit() -> float:
+    """Bytes of arrays that the device keeps as a whole: half of its memory.
+
+    Where the device is the processor, a quarter of the machine's: the arrays themselves are in it.
+    """
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"] / 2
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 4
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        return math.inf
+
+
+def stay_on_host(arrays: Any) -> bool:
+    """Whether batches are gathered here: rows in files, or arrays too large for the device."""
+    leaves = jax.tree.leaves(arrays)
+    if any(isinstance(leaf, Rows) for leaf in leaves):
+        return True
+    return sum(leaf.nbytes for leaf in leaves) > resident_limit()
+
+
 class RowBatches:
-    """Passes over (x, y, sample_weight) of which some are `Rows`: batches gathered by index."""
+    """Passes over (x, y, sample_weight) that stay on the host: batches gathered by index."""
 
     def __init__(
         self, arrays: Any, samples: int, batch_size: int, shuffle: Any, seed: int | None
