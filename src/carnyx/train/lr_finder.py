@@ -10,7 +10,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -221,8 +221,10 @@ def _segments(source: Any, steps: int, seed: int) -> Iterator[Segment]:
         before = done
         with contextlib.suppress(OutOfData):
             for segment in source.segments(0):
-                yield segment
-                done += segment.steps
+                count = min(segment.steps, steps - done)
+                rows = segment.order[: count * segment.batch_size]
+                yield replace(segment, order=rows, steps=count)
+                done += count
                 if done >= steps:
                     return
         if done == before:
