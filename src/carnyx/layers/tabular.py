@@ -19,10 +19,23 @@ from carnyx.layers import arguments
 ENCODINGS = ("one_hot", "multi_hot", "count")
 
 
+def host_array(value: Any) -> Any:
+    """A NumPy array: of objects for strings in lists, as long ones would pad all others."""
+    if isinstance(value, jax.core.Tracer):
+        return value
+    first = value
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    try:
+        return np.array(value, object) if isinstance(first, (str, bytes)) else np.asarray(value)
+    except ValueError:
+        raise ValueError("the rows of a nested list must be equally long") from None
+
+
 def batches_of(layer: Any, data: Any) -> Iterator[np.ndarray]:
     """The arrays that `adapt` was given: one array, or those of an iterable of batches."""
     if hasattr(data, "shape") or isinstance(data, (list, tuple)):
-        yield np.asarray(data)
+        yield host_array(data)
         return
     if not hasattr(data, "__iter__"):
         raise TypeError(
@@ -30,7 +43,7 @@ def batches_of(layer: Any, data: Any) -> Iterator[np.ndarray]:
             f"batches. Received: {type(data).__name__}."
         )
     for batch in data:
-        yield np.asarray(batch[0] if isinstance(batch, tuple) else batch)
+        yield host_array(batch[0] if isinstance(batch, tuple) else batch)
 
 
 def encode(indices: Any, size: int, mode: str, weights: Any = None, dtype: Any = None) -> Any:
@@ -210,7 +223,7 @@ class CategoryEncoding(Layer):
         super().__init__(autocast=False, **kwargs)
         self.num_tokens = arguments.whole(self, "num_tokens", num_tokens)
         self.output_mode = arguments.choice(self, "output_mode", output_mode, ENCODINGS)
-        _dense(self, sparse)
+        dense_only(self, sparse)
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
         hidden = name in ("sparse", "autocast")
@@ -233,7 +246,8 @@ class CategoryEncoding(Layer):
         return encode(indices, size, mode, count_weights, self.compute_dtype)
 
 
-def _dense(layer: Any, sparse: bool) -> None:
+def dense_only(layer: Any, sparse: bool) -> None:
+    """Keeps `sparse`, which must be False."""
     if sparse:
         raise arguments.refuse(layer, "sparse", sparse, "False: outputs are dense arrays")
     layer.sparse = False
@@ -276,14 +290,24 @@ class Discretization(Layer):
                 f"Discretization '{self.name}': give bin_boundaries or num_bins, one of them. "
                 f"Received: bin_boundaries={bin_boundaries!r}, num_bins={num_bins!r}"
             )
-        self.bin_boundaries = None if bin_boundaries is None else [float(b) for b in bin_boundaries]
+        self.given = bin_boundaries is not None
+        self.bin_boundaries = [float(b) for b in bin_boundaries] if self.given else None
         if self.bin_boundaries is not None and sorted(self.bin_boundaries) != self.bin_boundaries:
             raise arguments.refuse(self, "bin_boundaries", bin_boundaries, "rising numbers")
         self.num_bins = None if num_bins is None else arguments.whole(self, "num_bins", num_bins, 2)
         self.epsilon = epsilon
         self.output_mode = arguments.choice(self, "output_mode", output_mode, modes)
-        _dense(self, sparse)
+        dense_only(self, sparse)
         self.supports_masking = True
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """After `adapt` a config has both `num_bins` and the boundaries that were found."""
+        if config.get("num_bins") is None or config.get("bin_boundaries") is None:
+            return super().from_config(config)
+        layer = super().from_config({**config, "bin_boundaries": None})
+        layer.bin_boundaries = list(config["bin_boundaries"])
+        return layer
 
     def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
         if name == "dtype":
@@ -296,7 +320,7 @@ class Discretization(Layer):
 
     def adapt(self, data: Any) -> None:
         """Finds the boundaries: quantiles of all numbers of an array or of batches."""
-        if self.num_bins is None:
+        if self.given:
             raise ValueError(
                 f"Discretization '{self.name}' was given its bin_boundaries, so adapt() would "
                 "change nothing. Give num_bins instead to learn them."
@@ -305,7 +329,8 @@ class Discretization(Layer):
         if not values.size:
             raise ValueError(f"Discretization '{self.name}': adapt() was given no data.")
         shares = np.arange(1, values.size + 1) / values.size
-        wanted = np.arange(1, self.num_bins) / self.num_bins
+        bins = self.num_bins or 1
+        wanted = np.arange(1, bins) / bins
         self.bin_boundaries = np.interp(wanted, shares, values).tolist()
 
     def call(self, inputs: Any) -> Any:
