@@ -21,8 +21,13 @@ from carnyx.ops.hashing import MAX_BUCKETS, buckets, crossed_buckets
 MODES = ("int", *tabular.ENCODINGS)
 
 
-def kind_of(array: Any) -> str:
-    """ "string", "int", "float" or the dtype's name; of arrays of objects, by the first one."""
+def kind_of(array: Any, empty: str | None = None) -> str:
+    """ "string", "int", "float" or the dtype's name; of arrays of objects, by the first one.
+
+    What `[]` is does not show: it is taken for `empty`.
+    """
+    if empty and not array.size:
+        return empty
     if isinstance(array, np.ndarray) and array.dtype.kind in "OUST":
         first = array.flat[0] if array.size else ""
         strings = array.dtype.kind != "O" or isinstance(first, (str, bytes))
@@ -143,16 +148,16 @@ class Hashing(Bins):
 
     def call(self, inputs: Any) -> Any:
         kind, mask = kind_of(inputs), self.mask_value
-        if kind not in ("string", "int", "float", "bool"):
-            raise TypeError(f"takes strings or numbers; received {kind}")
-        if kind == "string":
-            inputs = inputs.astype(object)
-        elif isinstance(mask, (str, bytes)):
-            raise TypeError(f"has the mask_value {mask!r}, a string; received {inputs.dtype}")
-        elif kind != "int":
+        if kind not in ("string", "int", "float"):
+            raise TypeError(f"takes strings or whole numbers; received {kind}")
+        if kind == "float":
             inputs = inputs.astype("int32" if isinstance(inputs, jax.core.Tracer) else "int64")
         if mask is None or self.num_bins == 1:
             return self._encode(buckets(inputs, self.num_bins, self.salt))
+        if (kind == "string") != isinstance(mask, (str, bytes)):
+            raise TypeError(f"has mask_value={mask!r}; received {kind}s")
+        if kind == "string":
+            inputs = inputs.astype(object)
         masked = inputs == mask
         if isinstance(mask, str):
             masked |= inputs == mask.encode()

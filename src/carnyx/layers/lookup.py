@@ -308,15 +308,16 @@ class IndexLookup(hashing.HostLayer):
             raise ValueError("there is no vocabulary yet: call adapt(data) or set_vocabulary()")
 
     def _refuse_unknown(self, terms: list[Any]) -> None:
-        if terms and not self.num_oov_indices:
+        if terms:
             raise ValueError(
                 f"terms that are not in the vocabulary: {terms[:10]}. Set num_oov_indices to 1 "
                 "or more to give unknown terms an index"
             )
 
     def _terms_at(self, indices: Any) -> Any:
-        if hashing.kind_of(indices) != "int":
-            raise TypeError(f"inverted, it takes whole numbers; received {indices.dtype}")
+        kind = hashing.kind_of(indices, "int")
+        if kind != "int":
+            raise TypeError(f"inverted, it takes whole numbers; received {kind}")
         xp, names = np, self._table.names
         if isinstance(indices, jax.core.Tracer):
             xp, names = jnp, jnp.asarray(names.astype("int32"))
@@ -362,9 +363,10 @@ class StringTable(IndexLookup):
         return str(value)
 
     def _flat(self, values: Any) -> list[str]:
-        if isinstance(values, jax.core.Tracer) or hashing.kind_of(values) != "string":
+        kind = hashing.kind_of(values, "string")
+        if isinstance(values, jax.core.Tracer) or kind != "string":
             raise TypeError(
-                f"takes strings; received {values.dtype}. Strings live on the host, outside of "
+                f"takes strings; received {kind}. Strings live on the host, outside of "
                 "compiled steps: call this layer on the data before fit()"
             )
         flat = values.ravel().tolist()
@@ -421,7 +423,8 @@ class StringLookup(StringTable):
         flat, known = self._flat(values), self._table.places
         if self.num_oov_indices != 1:
             unknown = list(set(flat).difference(known))
-            self._refuse_unknown(unknown)
+            if not self.num_oov_indices:
+                self._refuse_unknown(unknown)
             names = np.array(unknown, object)
             found = hashing.buckets(names, max(self.num_oov_indices, 1), self.salt) + self._masks
             known = known | dict(zip(unknown, found.tolist(), strict=True))
@@ -475,9 +478,13 @@ class IntegerLookup(IndexLookup):
         return int(value)
 
     def _flat(self, values: Any) -> list[int]:
-        if hashing.kind_of(values) != "int":
-            raise TypeError(f"takes whole numbers; received {values.dtype}")
-        return values.ravel().tolist()
+        return self._whole(values).ravel().tolist()
+
+    def _whole(self, values: Any) -> Any:
+        kind = hashing.kind_of(values, "int")
+        if kind != "int":
+            raise TypeError(f"takes whole numbers; received {kind}")
+        return values
 
     def _index(self, keys: list[Any], start: int) -> None:
         terms = np.array(keys, "int64")
@@ -485,19 +492,19 @@ class IntegerLookup(IndexLookup):
         self._table.keys, self._table.places = terms[order], (order + start).astype("int32")
 
     def _indices(self, values: Any) -> Any:
-        if hashing.kind_of(values) != "int":
-            raise TypeError(f"takes whole numbers; received {values.dtype}")
-        xp, keys, places = np, self._table.keys, self._table.places
+        values = self._whole(values)
+        keys, places = self._table.keys, self._table.places
+        masked = False if self.mask_token is None else values == self.mask_token
         if isinstance(values, jax.core.Tracer):
-            fits = keys == keys.astype("int32")  # others cannot occur in 32 bits
+            xp, fits = jnp, keys == keys.astype("int32")  # others cannot occur in 32 bits
+            keys, places = jnp.asarray(keys[fits].astype("int32")), jnp.asarray(places[fits])
             values = values.astype("int32")
-            xp, keys, places = jnp, jnp.asarray(keys[fits].astype("int32")), places[fits]
-        spot = xp.minimum(xp.searchsorted(keys, values), len(keys) - 1)
-        known = keys[spot] == values
-        masked = values == self.mask_token if self.mask_token is not None else ~(known | True)
-        if xp is np:
-            self._refuse_unknown(np.unique(values[~(known | masked)]).tolist())
-        found = xp.where(known, xp.asarray(places)[spot], self._bucket(values))
+            spot = tabular.rank(keys, values) - 1
+        else:
+            xp, spot = np, np.searchsorted(keys, values, "right") - 1
+            if not self.num_oov_indices:
+                self._refuse_unknown(values[~((keys[spot] == values) | masked)].tolist())
+        found = xp.where(keys[spot] == values, places[spot], self._bucket(values))
         return xp.where(masked, 0 if self._masks else -1, found)
 
     def _bucket(self, values: Any) -> Any:

