@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import numpy as np
 
+from carnyx.core import dtypes
 from carnyx.core.config import Configurable, deserialize, unique_name
 from carnyx.core.errors import nearest
 from carnyx.core.graph import Input
@@ -75,6 +75,11 @@ class Feature(Configurable):
     def learns(self) -> bool:
         """Whether `adapt` has something to find."""
         return hasattr(self.preprocessor, "adapt") and not getattr(self.preprocessor, "given", None)
+
+    @property
+    def learnt(self) -> bool:
+        """Whether nothing is left to find: it was adapted, or loaded, or given."""
+        return not self.learns or getattr(self.preprocessor, "learnt", True)
 
     @property
     def size(self) -> int:
@@ -146,7 +151,6 @@ class FeatureSpace(Layer):
         self.inputs = {
             name: Input((1,), dtype=f.dtype, name=name) for name, f in self.features.items()
         }
-        self._adapted = not any(f.learns for f in self.features.values())
         self.one_hot_encoders: dict[str, Any] = {}
         self.encoded_features: Any = None
 
@@ -271,8 +275,7 @@ class FeatureSpace(Layer):
             if feature.learns:
                 columns = (self._column(name, _by_name(b, name)) for b in batches)
                 self.preprocessors[name].adapt(columns)
-        self._adapted, self.encoded_features = True, None
-        self.one_hot_encoders = {}
+        self.encoded_features, self.one_hot_encoders = None, {}
         self.get_encoded_features()
 
     def get_inputs(self) -> dict[str, Any]:
@@ -288,8 +291,11 @@ class FeatureSpace(Layer):
         return self.encoded_features
 
     def _ready(self) -> None:
-        if not self._adapted:
-            raise ValueError(f"FeatureSpace '{self.name}': call adapt(dataset) first")
+        waiting = [name for name, feature in self.features.items() if not feature.learnt]
+        if waiting:
+            raise ValueError(
+                f"FeatureSpace '{self.name}': call adapt(dataset) first. It has not seen: {waiting}"
+            )
 
     def _column(self, name: str, value: Any) -> Any:
         """One feature's values as [B, d]."""
@@ -312,7 +318,7 @@ class FeatureSpace(Layer):
         if self.concat is None:
             return found
         for name, x in found.items():
-            if not np.issubdtype(np.dtype(x.dtype), np.floating):
+            if not dtypes.is_float(x.dtype):
                 raise ValueError(
                     f"feature {name!r} has whole numbers ({x.dtype}), which are not joined to "
                     "floats: give it output_mode='one_hot', or the space output_mode='dict'"
@@ -324,7 +330,7 @@ class FeatureSpace(Layer):
             sizes = {c.name: c.crossing_dim for c in self.crosses}
             size = sizes[name] if name in sizes else self.features[name].size
             self.one_hot_encoders[name] = tabular.CategoryEncoding(size)
-        if np.issubdtype(np.dtype(x.dtype), np.floating):
+        if dtypes.is_float(x.dtype):
             raise ValueError(f"feature {name!r} has floats, which have no one-hot encoding")
         return self.one_hot_encoders[name](x)
 

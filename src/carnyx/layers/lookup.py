@@ -152,6 +152,11 @@ class IndexLookup(hashing.HostLayer):
         """Whether the mask has an index, 0; where it has none it counts nowhere."""
         return self.mask_token is not None and self.output_mode == "int"
 
+    @property
+    def learnt(self) -> bool:
+        """Whether there is a vocabulary."""
+        return bool(self._table.terms)
+
     def set_vocabulary(self, vocabulary: Any, idf_weights: Any = None) -> None:
         """Takes these terms: a list, with or without the special ones first, or a text file.
 
@@ -300,10 +305,10 @@ class IndexLookup(hashing.HostLayer):
         raise NotImplementedError
 
     def call(self, inputs: Any) -> Any:
-        self._ready(self._table.terms)
+        self._check(self.learnt)
         return self._terms_at(inputs) if self.invert else self._encode(self._indices(inputs))
 
-    def _ready(self, known: Any) -> None:
+    def _check(self, known: Any) -> None:
         if not known:
             raise ValueError("there is no vocabulary yet: call adapt(data) or set_vocabulary()")
 
@@ -335,7 +340,7 @@ class IndexLookup(hashing.HostLayer):
     def _width(self) -> int:
         """N, the number of columns of the outputs that have columns."""
         size = self.max_tokens if self.pad_to_max_tokens else self._size
-        self._ready(size)
+        self._check(size)
         return int(size or 0)
 
     def compute_output_spec(self, inputs: Any) -> Any:

@@ -141,6 +141,11 @@ class Normalization(Layer):
             return self.given[name == "variance"].tolist()
         return super()._config_value(name, recorded, owner)
 
+    @property
+    def learnt(self) -> bool:
+        """Whether `adapt` or a file gave the statistics, which make the weights."""
+        return self.built
+
     def build(self, input_shape: Any) -> None:
         axes = arguments.axes_of(self, self.axis, len(input_shape)) if self.axis else ()
         if 0 in axes:
@@ -296,8 +301,6 @@ class Discretization(Layer):
         name: str | None = None,
     ) -> None:
         modes = ("int", *ENCODINGS)
-        if dtype is None:
-            dtype = "int64" if output_mode == "int" else dtypes.floatx()
         super().__init__(name=name, dtype=dtype, autocast=False)
         if (bin_boundaries is None) == (num_bins is None):
             raise ValueError(
@@ -312,7 +315,11 @@ class Discretization(Layer):
         self.epsilon = epsilon
         self.output_mode = arguments.choice(self, "output_mode", output_mode, modes)
         dense_only(self, sparse)
-        self.supports_masking = True
+
+    @property
+    def learnt(self) -> bool:
+        """Whether there are boundaries."""
+        return self.bin_boundaries is not None
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -325,7 +332,7 @@ class Discretization(Layer):
 
     def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
         if name == "dtype":
-            return self.dtype_policy.name
+            return self.dtype
         return super()._config_value(name, recorded, owner)
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
@@ -348,12 +355,12 @@ class Discretization(Layer):
         self.bin_boundaries = np.interp(wanted, shares, values).tolist()
 
     def call(self, inputs: Any) -> Any:
-        if self.bin_boundaries is None:
+        if not self.learnt:
             raise ValueError("there are no bin boundaries yet: call adapt(data) first")
         indices = rank(np.asarray(self.bin_boundaries, "float32"), inputs.astype("float32"))
         if self.output_mode == "int":
             return indices
-        size = len(self.bin_boundaries) + 1
+        size = len(self.bin_boundaries or ()) + 1
         return encode(indices, size, self.output_mode, dtype=self.compute_dtype)
 
 

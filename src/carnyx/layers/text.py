@@ -149,7 +149,7 @@ class TextVectorization(StringTable):
         return runs
 
     def call(self, inputs: Any) -> Any:
-        self._ready(self._table.terms)
+        self._check(self.learnt)
         places = self._table.places
         parts = ((self._find(flat, places), lengths) for flat, lengths in self._parts(inputs))
         found = self._rows(parts) if self.output_mode in ("int", "one_hot") else self._sums(parts)
