@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice, repeat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax.core
@@ -22,6 +23,7 @@ from carnyx.layers import arguments, hashing, tabular
 
 MODES = (*hashing.MODES, "tf_idf")
 OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
+TERMS, WEIGHTS = "vocabulary.txt", "idf_weights.txt"
 arguments.SHARED |= {
     "max_tokens": "the greatest size of the vocabulary, special terms included, from 2.",
     "num_oov_indices": 'from 0, the indices of unknown terms ("out of vocabulary", OOV).',
@@ -32,29 +34,35 @@ arguments.SHARED |= {
     "invert": "from index to term instead.",
     "output_mode": (
         '"int" [...] -> [...]; "one_hot" [..., 1] or [...] -> [..., N]; "multi_hot", "count",\n'
-        '            "tf_idf" [..., n] -> [..., N]: whether or how often a term occurs, the latter\n'
-        "            also times its weight log(1 + documents / (1 + documents with the term))."
+        '            "tf_idf" [..., n] -> [..., N]: whether or how often a term occurs, or this\n'
+        "            times its weight log(1 + documents / (1 + documents with the term))."
     ),
     "sparse": "False; sparse outputs are not supported.",
     "pad_to_max_tokens": "whether N is max_tokens even if there are fewer terms.",
     "salt": "two whole numbers; unknown terms then have buckets as in a salted `Hashing`.",
+    "encoding": "of the bytes that are given as strings.",
 }
 TABLE = "max_tokens vocabulary idf_weights output_mode sparse pad_to_max_tokens".split()
 SPECIAL = "num_oov_indices mask_token oov_token invert salt".split()
 
 
 class IndexLookup(hashing.HostLayer):
-    """What the two lookups share; subclasses say how terms are read and found."""
+    """What all lookups share; subclasses say how terms are read and found.
+
+    Terms and counts are in namespaces, as a layer looks for others in its lists and dicts.
+    """
 
     vocabulary_dtype = "string"
-    oov_method = "floormod"
+    invert: bool
+    pad_to_max_tokens: bool
+    max_tokens: Any
 
     def _start(self, given: dict[str, Any]) -> None:
         """Checks and keeps a constructor's arguments, its `locals()`."""
-        rest = given["kwargs"]
+        rest, vocabulary, weights = (given[k] for k in ("kwargs", "vocabulary", "idf_weights"))
         self._size = rest.pop("vocabulary_size", None)
-        vocabulary, weights = given["vocabulary"], given["idf_weights"]
-        self._fixed = rest.pop("has_input_vocabulary", False) or vocabulary is not None
+        for old in ("has_input_vocabulary", "oov_method"):  # of Keras's configs
+            rest.pop(old, None)
         Layer.__init__(self, name=given["name"], **{"autocast": False, **rest})
         self.mask_token, self.oov_token = given["mask_token"], given["oov_token"]
         self.num_oov_indices = arguments.whole(self, "num_oov_indices", given["num_oov_indices"], 0)
@@ -62,32 +70,41 @@ class IndexLookup(hashing.HostLayer):
         self.output_mode = arguments.choice(self, "output_mode", mode, MODES)
         for flag in ("invert", "pad_to_max_tokens"):
             setattr(self, flag, arguments.flag(self, flag, given[flag]))
-        self.max_tokens = given["max_tokens"]
-        if self.max_tokens is not None or given["pad_to_max_tokens"]:
-            self.max_tokens = arguments.whole(self, "max_tokens", self.max_tokens, 2)
-        self.salt = hashing.salt_of(self, given["salt"])
-        tabular._dense(self, given["sparse"])
-        if given["invert"] and (mode != "int" or self.oov_token is None):
+        if self.invert and (mode != "int" or self.oov_token is None):
             raise arguments.refuse(self, "output_mode", mode, "'int', with oov_token, for invert")
-        if weights is not None and mode != "tf_idf":
-            raise arguments.refuse(self, "idf_weights", weights, "None but for 'tf_idf'")
-        self.idf_weights = None if weights is None else np.asarray(weights).tolist()
-        self.vocabulary = self._idf = None
-        self._terms: list[Any] = []
+        self.max_tokens = given["max_tokens"]
+        if self.max_tokens is not None or self.pad_to_max_tokens:
+            least = max(2, 1 + len(self._special()))
+            self.max_tokens = arguments.whole(self, "max_tokens", self.max_tokens, least)
+        self.salt = hashing.salt_of(self, given["salt"])
+        tabular.dense_only(self, given["sparse"])
+        self._table = SimpleNamespace(terms=[], weights=None)
+        self.given = vocabulary is not None
+        self._argument = SimpleNamespace(vocabulary=None, idf_weights=None)
         self.reset_state()
-        if vocabulary is not None:
-            self.vocabulary = self._read(vocabulary)
-            self.set_vocabulary(self.vocabulary, weights)
+        if self.given:
+            terms = self._read(vocabulary)
+            self.set_vocabulary(terms, weights)
+            if not isinstance(vocabulary, (str, Path)):  # of a file, the terms are assets
+                self._argument.vocabulary = terms
+        elif weights is not None:
+            raise arguments.refuse(self, "idf_weights", weights, "given with a vocabulary")
+        if weights is not None:
+            self._argument.idf_weights = np.asarray(weights).tolist()
 
     @property
     def compute_dtype(self) -> str:
         return self.vocabulary_dtype
 
-    variable_dtype = compute_dtype
+    dtype = variable_dtype = compute_dtype
+
+    def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
+        if name in ("vocabulary", "idf_weights"):
+            return getattr(self._argument, name)
+        return super()._config_value(name, recorded, owner)
 
     def get_config(self) -> dict[str, Any]:
-        table = {"vocabulary_size": self._size, "oov_method": self.oov_method}
-        return super().get_config() | table
+        return super().get_config() | {"vocabulary_size": self._size}
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
         return name != "autocast" and super()._in_config(name, value, default, owner)
@@ -99,8 +116,6 @@ class IndexLookup(hashing.HostLayer):
                 f"{cls.__name__}.from_config: the vocabulary is a path, {config['vocabulary']!r}. "
                 "Configs open no files: put the terms themselves there."
             )
-        if cls.oov_method == config.get("oov_method") and cls is not IntegerLookup:
-            config = {k: v for k, v in config.items() if k != "oov_method"}
         return super().from_config(config)
 
     # ---- the vocabulary
@@ -112,11 +127,19 @@ class IndexLookup(hashing.HostLayer):
         """A term as it is kept, or TypeError."""
         raise NotImplementedError
 
+    def _key(self, term: Any) -> Any:
+        """What stands for a term while terms are counted and found."""
+        return term
+
+    def _spelled(self, key: Any) -> Any:
+        """The term of a key."""
+        return key
+
     def _read(self, vocabulary: Any) -> list[Any]:
         if isinstance(vocabulary, (str, Path)):
-            lines = Path(vocabulary).read_text(encoding="utf-8").splitlines()
+            lines = _lines(Path(vocabulary))
             return [line if self.vocabulary_dtype == "string" else int(line) for line in lines]
-        terms = hashing.host_array(vocabulary)
+        terms = tabular.host_array(vocabulary)
         if terms.ndim != 1 or not terms.size:
             raise arguments.refuse(self, "vocabulary", vocabulary, "a list of one or more terms")
         return [self._term(t) for t in terms.tolist()]
@@ -129,56 +152,93 @@ class IndexLookup(hashing.HostLayer):
         """Whether the mask has an index, 0; where it has none it counts nowhere."""
         return self.mask_token is not None and self.output_mode == "int"
 
+    @property
+    def learnt(self) -> bool:
+        """Whether there is a vocabulary."""
+        return bool(self._table.terms)
+
     def set_vocabulary(self, vocabulary: Any, idf_weights: Any = None) -> None:
         """Takes these terms: a list, with or without the special ones first, or a text file.
 
         `idf_weights` are for "tf_idf", one for each; special terms then have the mean by default.
         Raises ValueError for repeated terms, too many of them, special ones at a wrong place.
         """
-        terms, special = self._read(vocabulary), self._special()
         if (idf_weights is None) == (self.output_mode == "tf_idf"):
             raise arguments.refuse(self, "idf_weights", idf_weights, "given for 'tf_idf', only")
+        terms, special = self._read(vocabulary), self._special()
         whole = terms[: len(special)] == special
         rest = terms[len(special) :] if whole else terms
-        repeated = [t for t, n in Counter(rest).items() if n > 1]
-        if repeated:
+        if repeated := [t for t, n in Counter(rest).items() if n > 1]:
             raise self._wrong(f"the vocabulary has repeated terms: {repeated[:10]}")
-        lost = {self.mask_token, self.oov_token if self.invert else None} & set(rest)
-        if lost:
-            raise self._wrong(f"{lost} lie inside the vocabulary: leave special terms out, "
-                              f"or begin with exactly {special}")
-        if self.max_tokens is not None and len(special) + len(rest) > self.max_tokens:
-            raise self._wrong(f"the vocabulary has {len(special) + len(rest)} terms, special ones "
-                              f"included; max_tokens is {self.max_tokens}")
+        if lost := {self.mask_token, self.oov_token if self.invert else None} & set(rest):
+            raise self._wrong(
+                f"{lost} lie inside the vocabulary: leave special terms out, or begin with "
+                f"exactly {special}"
+            )
+        size = len(special) + len(rest)
+        if self.max_tokens is not None and size > self.max_tokens:
+            raise self._wrong(
+                f"the vocabulary has {size} terms, special ones included; max_tokens is "
+                f"{self.max_tokens}"
+            )
+        weights = None
         if idf_weights is not None:
             weights = np.asarray(idf_weights, "float64")
             if weights.shape != (len(terms),):
                 raise self._wrong(f"{len(terms)} terms have idf_weights of shape {weights.shape}")
-            self._weigh(weights, 0 if whole else len(special))
-        self._learn(rest)
+            weights = np.concatenate([np.full(size - len(terms), weights.mean()), weights])
+        self._learn(rest, weights)
 
-    def _weigh(self, weights: np.ndarray, more: int) -> None:
-        """Keeps weights, after those of `more` special terms and before those of padding."""
-        weights = np.concatenate([np.full(more, weights.mean()), weights])
-        room = self.max_tokens - len(weights) if self.pad_to_max_tokens else 0
-        self._idf = np.pad(weights, (0, room)).astype(dtypes.floatx())
-
-    def _learn(self, terms: list[Any]) -> None:
-        self._terms = terms
+    def _learn(self, terms: list[Any], weights: np.ndarray | None) -> None:
+        """Keeps terms, and weights of these and the special ones; those of padding are 0."""
+        self._table = SimpleNamespace(terms=terms, weights=None)
         self._size = self.vocabulary_size()
-        self._index(terms)
+        if self.invert:
+            self._table.names = np.array([*self.get_vocabulary(), self.oov_token])
+        if weights is not None:
+            room = self.max_tokens - len(weights) if self.pad_to_max_tokens else 0
+            self._table.weights = np.pad(weights, (0, room)).astype(dtypes.floatx())
+        self._index(list(map(self._key, terms)), len(self._special()))
 
-    def _index(self, terms: list[Any]) -> None:
-        """Makes the table in which terms are found."""
+    def _index(self, keys: list[Any], start: int) -> None:
+        """Adds to `_table` what terms are found in; their indices begin at `start`."""
         raise NotImplementedError
 
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[Any]:
         """The terms in the order of their indices."""
-        return (self._special() if include_special_tokens else []) + self._terms
+        return (self._special() if include_special_tokens else []) + self._table.terms
 
     def vocabulary_size(self) -> int:
         """The number of indices, special ones included."""
-        return len(self._special()) + len(self._terms)
+        return len(self._special()) + len(self._table.terms)
+
+    def save_assets(self, dir_path: Any) -> None:
+        """Writes the terms to `vocabulary.txt` in a folder, one a line, unless a config has them.
+
+        The weights of "tf_idf" are in `idf_weights.txt`, which Keras does not know.
+        """
+        if self._argument.vocabulary is not None:
+            return
+        named = self.oov_token is not None
+        terms = list(map(str, self.get_vocabulary(named)))
+        if broken := [t for t in terms if set(t) & set("\r\n")]:
+            raise self._wrong(f"terms with line breaks cannot be lines of a file: {broken[:10]}")
+        files = {TERMS: terms}
+        if self._table.weights is not None:
+            first = 0 if named else len(self._special())
+            files[WEIGHTS] = list(map(repr, self._table.weights[first : self._size].tolist()))
+        for name, lines in files.items():
+            (Path(dir_path) / name).write_text("\n".join(lines), encoding="utf-8")
+
+    def load_assets(self, dir_path: Any) -> None:
+        """Reads what `save_assets` wrote."""
+        if self._argument.vocabulary is not None:
+            return
+        weights = None
+        if self.output_mode == "tf_idf":
+            weights = list(map(float, _lines(Path(dir_path) / WEIGHTS)))
+        if self._read(Path(dir_path) / TERMS) != self._special():  # else it had not learnt any
+            self.set_vocabulary(Path(dir_path) / TERMS, weights)
 
     # ---- learning it from data
 
@@ -188,49 +248,50 @@ class IndexLookup(hashing.HostLayer):
         Of terms that are as frequent the greater comes first. For "tf_idf" each row is a document,
         of a flat array each element.
         """
-        if self._fixed:
+        if self.given:
             raise self._wrong("its vocabulary was given: leave that out to adapt() to data")
         self.reset_state()
         whole = hasattr(data, "shape") or isinstance(data, (list, tuple))
-        data = hashing.host_array(data) if whole else data
         for batch in islice(tabular.batches_of(self, data), None if whole else steps):
             self.update_state(batch[:, None] if whole and batch.ndim == 1 else batch)
         self.finalize_state()
 
     def reset_state(self) -> None:
         """Forgets the counts, not the vocabulary."""
-        self._counts: Counter[Any] = Counter()
-        self._found_in: Counter[Any] = Counter()
-        self._documents = 0
+        self._counted = SimpleNamespace(terms=Counter(), found_in=Counter(), documents=0)
 
     def update_state(self, data: Any) -> None:
         """Counts the terms of a batch."""
-        for flat, lengths in self._parts(hashing.host_array(data)):
-            self._counts.update(flat)
+        counted = self._counted
+        for flat, lengths in self._parts(tabular.host_array(data)):
+            counted.terms.update(flat)
             if self.output_mode == "tf_idf":
                 terms = iter(flat)
                 for length in lengths:
-                    self._found_in.update(set(islice(terms, length)))
-                self._documents += len(lengths)
+                    counted.found_in.update(set(islice(terms, length)))
+                counted.documents += len(lengths)
 
     def finalize_state(self) -> None:
         """Makes the vocabulary of what was counted."""
+        counts, special = self._counted.terms, self._special()
         for term in (self.mask_token, self.oov_token):
-            self._counts.pop(term, None)
-        if not self._counts:
+            if term is not None:
+                counts.pop(self._key(term), None)
+        if not counts:
             raise self._wrong("adapt() was given no data")
-        ranked = sorted(self._counts, key=lambda t: (self._counts[t], t), reverse=True)
-        special = len(self._special())
-        terms = ranked[: max(self.max_tokens - special, 0) if self.max_tokens else None]
+        ranked = sorted(sorted(counts, reverse=True), key=counts.__getitem__, reverse=True)
+        ranked = ranked[: None if self.max_tokens is None else self.max_tokens - len(special)]
+        weights = None
         if self.output_mode == "tf_idf":
-            found_in = np.array([self._found_in[t] for t in terms], "float64")
-            self._weigh(np.log(1 + self._documents / (1 + found_in)), special)
-        self._learn(terms)
+            found_in = np.array([self._counted.found_in[t] for t in ranked])
+            weights = np.log(1 + self._counted.documents / (1 + found_in))
+            weights = np.concatenate([np.full(len(special), weights.mean()), weights])
+        self._learn(list(map(self._spelled, ranked)), weights)
         self.reset_state()
 
     # ---- calling
 
-    def _flat(self, values: np.ndarray) -> list[Any]:
+    def _flat(self, values: Any) -> list[Any]:
         """All elements of an array, as terms are kept, or TypeError."""
         raise NotImplementedError
 
@@ -244,39 +305,42 @@ class IndexLookup(hashing.HostLayer):
         raise NotImplementedError
 
     def call(self, inputs: Any) -> Any:
-        self._ready(self._terms)
+        self._check(self.learnt)
         return self._terms_at(inputs) if self.invert else self._encode(self._indices(inputs))
 
-    def _ready(self, known: Any) -> None:
+    def _check(self, known: Any) -> None:
         if not known:
             raise ValueError("there is no vocabulary yet: call adapt(data) or set_vocabulary()")
 
-    def _unknown(self, terms: list[Any]) -> None:
-        if terms and not self.num_oov_indices:
+    def _refuse_unknown(self, terms: list[Any]) -> None:
+        if terms:
             raise ValueError(
                 f"terms that are not in the vocabulary: {terms[:10]}. Set num_oov_indices to 1 "
                 "or more to give unknown terms an index"
             )
 
     def _terms_at(self, indices: Any) -> Any:
-        if hashing.kind_of(indices) != "int":
-            raise TypeError(f"inverted, it takes whole numbers; received {indices.dtype}")
-        xp = jnp if isinstance(indices, jax.core.Tracer) else np
-        table = np.array([*self.get_vocabulary(), self.oov_token])
-        outside = (indices < 0) | (indices >= len(table))
-        return xp.asarray(table)[xp.where(outside, len(table) - 1, indices)]
+        kind = hashing.kind_of(indices, "int")
+        if kind != "int":
+            raise TypeError(f"inverted, it takes whole numbers; received {kind}")
+        xp, names = np, self._table.names
+        if isinstance(indices, jax.core.Tracer):
+            xp, names = jnp, jnp.asarray(names.astype("int32"))
+        outside = (indices < 0) | (indices >= len(names))
+        return names[xp.where(outside, len(names) - 1, indices)]
 
     def _encode(self, ids: Any) -> Any:
         if self.output_mode == "int":
             return jnp.asarray(ids, "int32")
-        mode = "count" if self._idf is not None else self.output_mode
+        weights = self._table.weights
+        mode = self.output_mode if weights is None else "count"
         found = hashing.encode(ids, self._width(), mode, dtypes.floatx())
-        return found if self._idf is None else found * self._idf
+        return found if weights is None else found * weights
 
     def _width(self) -> int:
         """N, the number of columns of the outputs that have columns."""
         size = self.max_tokens if self.pad_to_max_tokens else self._size
-        self._ready(size and (self.output_mode != "tf_idf" or self._idf is not None))
+        self._check(size)
         return int(size or 0)
 
     def compute_output_spec(self, inputs: Any) -> Any:
@@ -286,15 +350,51 @@ class IndexLookup(hashing.HostLayer):
         return super().compute_output_spec(inputs)
 
 
-@arguments.documented(*TABLE, *SPECIAL)
-class StringLookup(IndexLookup):
+def _lines(path: Path) -> list[str]:
+    """The lines of a text file; others than line breaks do not end one."""
+    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+
+
+class StringTable(IndexLookup):
+    """What the lookups of strings share."""
+
+    encoding: str
+
+    def _term(self, value: Any) -> str:
+        if isinstance(value, bytes):
+            return value.decode(self.encoding)
+        if not isinstance(value, str):
+            raise TypeError(f"terms are strings; received {value!r} of type {type(value).__name__}")
+        return str(value)
+
+    def _flat(self, values: Any) -> list[str]:
+        kind = hashing.kind_of(values, "string")
+        if isinstance(values, jax.core.Tracer) or kind != "string":
+            raise TypeError(
+                f"takes strings; received {kind}. Strings live on the host, outside of "
+                "compiled steps: call this layer on the data before fit()"
+            )
+        flat = values.ravel().tolist()
+        return flat if set(map(type, flat)) <= {str} else [self._term(v) for v in flat]
+
+    def _index(self, keys: list[Any], start: int) -> None:
+        self._table.places = places = dict(zip(keys, range(start, start + len(keys)), strict=True))
+        if self.mask_token is not None:
+            places[self._key(self.mask_token)] = 0 if self._masks else -1
+
+    def _find(self, keys: list[Any], places: dict[Any, int]) -> np.ndarray:
+        unknown = repeat(int(self._masks))
+        return np.fromiter(map(places.get, keys, unknown), "int32", len(keys))
+
+
+@arguments.documented(*TABLE, *SPECIAL, "encoding")
+class StringLookup(StringTable):
     """Strings as whole numbers, by their places in a vocabulary.
 
     Strings live on the host: look them up before `fit`.
 
     Args:
         [shared]
-        encoding: of the bytes that are given as strings.
 
     >>> layer = StringLookup(vocabulary=["a", "b"])
     >>> layer([["b", "z", "a"]]).tolist(), layer.get_vocabulary()
@@ -321,39 +421,19 @@ class StringLookup(IndexLookup):
         self.encoding = encoding
         self._start(locals())
 
-    def _term(self, value: Any) -> str:
-        if isinstance(value, bytes):
-            return value.decode(self.encoding)
-        if not isinstance(value, str):
-            raise TypeError(f"terms are strings; received {value!r} of type {type(value).__name__}")
-        return str(value)
-
-    def _flat(self, values: Any) -> list[Any]:
-        if isinstance(values, jax.core.Tracer) or hashing.kind_of(values) != "string":
-            raise TypeError(
-                f"takes strings; received {values.dtype}. Strings live on the host, outside of "
-                "compiled steps: call this layer on the data before fit()"
-            )
-        flat = values.ravel().tolist()
-        return flat if set(map(type, flat)) <= {str} else [self._term(v) for v in flat]
-
-    def _index(self, terms: list[Any]) -> None:
-        self._table = {term: i for i, term in enumerate(terms, len(self._special()))}
-        if self.mask_token is not None:
-            self._table[self.mask_token] = 0 if self._masks else -1
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"oov_method": "floormod"}  # which Keras writes and ignores
 
     def _indices(self, values: Any) -> np.ndarray:
-        return self._find(self._flat(values)).reshape(values.shape)
-
-    def _find(self, flat: list[str]) -> np.ndarray:
-        known, alone = self._table, self.num_oov_indices == 1
-        unknown = [] if alone else list(set(flat).difference(known))
-        self._unknown(unknown)
-        if unknown:
-            names = np.array([t.encode(self.encoding) for t in unknown], object)
-            found = hashing.buckets(names, self.num_oov_indices, self.salt) + self._masks
+        flat, known = self._flat(values), self._table.places
+        if self.num_oov_indices != 1:
+            unknown = list(set(flat).difference(known))
+            if not self.num_oov_indices:
+                self._refuse_unknown(unknown)
+            names = np.array(unknown, object)
+            found = hashing.buckets(names, max(self.num_oov_indices, 1), self.salt) + self._masks
             known = known | dict(zip(unknown, found.tolist(), strict=True))
-        return np.fromiter(map(known.get, flat, repeat(int(self._masks))), "int32", len(flat))
+        return self._find(flat, known).reshape(values.shape)
 
 
 @arguments.documented(*TABLE, *SPECIAL)
@@ -402,29 +482,34 @@ class IntegerLookup(IndexLookup):
             raise TypeError(f"terms are whole numbers; received {value!r}")
         return int(value)
 
-    def _flat(self, values: Any) -> list[Any]:
-        if hashing.kind_of(values) != "int":
-            raise TypeError(f"takes whole numbers; received {values.dtype}")
-        return [] if isinstance(values, jax.core.Tracer) else values.ravel().tolist()
+    def _flat(self, values: Any) -> list[int]:
+        return self._whole(values).ravel().tolist()
 
-    def _index(self, terms: list[Any]) -> None:
-        keys = np.array(terms, "int64")
-        order = np.argsort(keys)
-        self._keys, self._places = keys[order], (order + len(self._special())).astype("int32")
+    def _whole(self, values: Any) -> Any:
+        kind = hashing.kind_of(values, "int")
+        if kind != "int":
+            raise TypeError(f"takes whole numbers; received {kind}")
+        return values
+
+    def _index(self, keys: list[Any], start: int) -> None:
+        terms = np.array(keys, "int64")
+        order = np.argsort(terms)
+        self._table.keys, self._table.places = terms[order], (order + start).astype("int32")
 
     def _indices(self, values: Any) -> Any:
-        self._flat(values)
-        xp, keys, places = np, self._keys, self._places
+        values = self._whole(values)
+        keys, places = self._table.keys, self._table.places
+        masked = False if self.mask_token is None else values == self.mask_token
         if isinstance(values, jax.core.Tracer):
-            fits = keys == keys.astype("int32")  # others cannot occur in 32 bits
-            xp, keys, places = jnp, keys[fits].astype("int32"), places[fits]
-        spot = xp.searchsorted(xp.asarray(keys), values)
-        spot = xp.minimum(spot, len(keys) - 1)
-        known = xp.asarray(keys)[spot] == values
-        masked = values == self.mask_token if self.mask_token is not None else ~(known | True)
-        if xp is np:
-            self._unknown(np.unique(values[~(known | masked)]).tolist())
-        found = xp.where(known, xp.asarray(places)[spot], self._bucket(values))
+            xp, fits = jnp, keys == keys.astype("int32")  # others cannot occur in 32 bits
+            keys, places = jnp.asarray(keys[fits].astype("int32")), jnp.asarray(places[fits])
+            values = values.astype("int32")
+            spot = tabular.rank(keys, values) - 1
+        else:
+            xp, spot = np, np.searchsorted(keys, values, "right") - 1
+            if not self.num_oov_indices:
+                self._refuse_unknown(values[~((keys[spot] == values) | masked)].tolist())
+        found = xp.where(keys[spot] == values, places[spot], self._bucket(values))
         return xp.where(masked, 0 if self._masks else -1, found)
 
     def _bucket(self, values: Any) -> Any:

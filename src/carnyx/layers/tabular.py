@@ -19,10 +19,23 @@ from carnyx.layers import arguments
 ENCODINGS = ("one_hot", "multi_hot", "count")
 
 
+def host_array(value: Any) -> Any:
+    """A NumPy array: of objects for strings in lists, as long ones would pad all others."""
+    if isinstance(value, jax.core.Tracer):
+        return value
+    first = value
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    try:
+        return np.array(value, object) if isinstance(first, (str, bytes)) else np.asarray(value)
+    except ValueError:
+        raise ValueError("the rows of a nested list must be equally long") from None
+
+
 def batches_of(layer: Any, data: Any) -> Iterator[np.ndarray]:
     """The arrays that `adapt` was given: one array, or those of an iterable of batches."""
     if hasattr(data, "shape") or isinstance(data, (list, tuple)):
-        yield np.asarray(data)
+        yield host_array(data)
         return
     if not hasattr(data, "__iter__"):
         raise TypeError(
@@ -30,7 +43,7 @@ def batches_of(layer: Any, data: Any) -> Iterator[np.ndarray]:
             f"batches. Received: {type(data).__name__}."
         )
     for batch in data:
-        yield np.asarray(batch[0] if isinstance(batch, tuple) else batch)
+        yield host_array(batch[0] if isinstance(batch, tuple) else batch)
 
 
 def encode(indices: Any, size: int, mode: str, weights: Any = None, dtype: Any = None) -> Any:
@@ -46,6 +59,20 @@ def encode(indices: Any, size: int, mode: str, weights: Any = None, dtype: Any =
     if mode == "multi_hot":
         return rows.max(-2)
     return (rows if weights is None else rows * jnp.asarray(weights, dtype)[..., None]).sum(-2)
+
+
+def rank(edges: Any, values: Any) -> Any:
+    """How many of the rising edges lie at or below each value (all, for NaN), found by halving.
+
+    `jnp.searchsorted` compares by a primitive that no Program has.
+    """
+    count, edges = len(edges), jnp.asarray(edges)
+    found = jnp.zeros(values.shape, "int32")
+    for bit in reversed(range(count.bit_length())):
+        probe = found + (1 << bit)
+        below = ~(values < edges[jnp.minimum(probe, count) - 1])
+        found = jnp.where((probe <= count) & below, probe, found)
+    return found
 
 
 class Rescaling(Layer):
@@ -113,6 +140,11 @@ class Normalization(Layer):
                 return None
             return self.given[name == "variance"].tolist()
         return super()._config_value(name, recorded, owner)
+
+    @property
+    def learnt(self) -> bool:
+        """Whether `adapt` or a file gave the statistics, which make the weights."""
+        return self.built
 
     def build(self, input_shape: Any) -> None:
         axes = arguments.axes_of(self, self.axis, len(input_shape)) if self.axis else ()
@@ -210,7 +242,7 @@ class CategoryEncoding(Layer):
         super().__init__(autocast=False, **kwargs)
         self.num_tokens = arguments.whole(self, "num_tokens", num_tokens)
         self.output_mode = arguments.choice(self, "output_mode", output_mode, ENCODINGS)
-        _dense(self, sparse)
+        dense_only(self, sparse)
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
         hidden = name in ("sparse", "autocast")
@@ -233,7 +265,8 @@ class CategoryEncoding(Layer):
         return encode(indices, size, mode, count_weights, self.compute_dtype)
 
 
-def _dense(layer: Any, sparse: bool) -> None:
+def dense_only(layer: Any, sparse: bool) -> None:
+    """Keeps `sparse`, which must be False."""
     if sparse:
         raise arguments.refuse(layer, "sparse", sparse, "False: outputs are dense arrays")
     layer.sparse = False
@@ -268,26 +301,38 @@ class Discretization(Layer):
         name: str | None = None,
     ) -> None:
         modes = ("int", *ENCODINGS)
-        if dtype is None:
-            dtype = "int64" if output_mode == "int" else dtypes.floatx()
         super().__init__(name=name, dtype=dtype, autocast=False)
         if (bin_boundaries is None) == (num_bins is None):
             raise ValueError(
                 f"Discretization '{self.name}': give bin_boundaries or num_bins, one of them. "
                 f"Received: bin_boundaries={bin_boundaries!r}, num_bins={num_bins!r}"
             )
-        self.bin_boundaries = None if bin_boundaries is None else [float(b) for b in bin_boundaries]
+        self.given = bin_boundaries is not None
+        self.bin_boundaries = [float(b) for b in bin_boundaries] if self.given else None
         if self.bin_boundaries is not None and sorted(self.bin_boundaries) != self.bin_boundaries:
             raise arguments.refuse(self, "bin_boundaries", bin_boundaries, "rising numbers")
         self.num_bins = None if num_bins is None else arguments.whole(self, "num_bins", num_bins, 2)
         self.epsilon = epsilon
         self.output_mode = arguments.choice(self, "output_mode", output_mode, modes)
-        _dense(self, sparse)
-        self.supports_masking = True
+        dense_only(self, sparse)
+
+    @property
+    def learnt(self) -> bool:
+        """Whether there are boundaries."""
+        return self.bin_boundaries is not None
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """After `adapt` a config has both `num_bins` and the boundaries that were found."""
+        if config.get("num_bins") is None or config.get("bin_boundaries") is None:
+            return super().from_config(config)
+        layer = super().from_config({**config, "bin_boundaries": None})
+        layer.bin_boundaries = list(config["bin_boundaries"])
+        return layer
 
     def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
         if name == "dtype":
-            return self.dtype_policy.name
+            return self.dtype
         return super()._config_value(name, recorded, owner)
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
@@ -296,7 +341,7 @@ class Discretization(Layer):
 
     def adapt(self, data: Any) -> None:
         """Finds the boundaries: quantiles of all numbers of an array or of batches."""
-        if self.num_bins is None:
+        if self.given:
             raise ValueError(
                 f"Discretization '{self.name}' was given its bin_boundaries, so adapt() would "
                 "change nothing. Give num_bins instead to learn them."
@@ -305,17 +350,17 @@ class Discretization(Layer):
         if not values.size:
             raise ValueError(f"Discretization '{self.name}': adapt() was given no data.")
         shares = np.arange(1, values.size + 1) / values.size
-        wanted = np.arange(1, self.num_bins) / self.num_bins
+        bins = self.num_bins or 1
+        wanted = np.arange(1, bins) / bins
         self.bin_boundaries = np.interp(wanted, shares, values).tolist()
 
     def call(self, inputs: Any) -> Any:
-        if self.bin_boundaries is None:
+        if not self.learnt:
             raise ValueError("there are no bin boundaries yet: call adapt(data) first")
-        edges = jnp.asarray(self.bin_boundaries, "float32")
-        indices = jnp.searchsorted(edges, inputs.astype("float32"), side="right").astype("int32")
+        indices = rank(np.asarray(self.bin_boundaries, "float32"), inputs.astype("float32"))
         if self.output_mode == "int":
             return indices
-        size = len(self.bin_boundaries) + 1
+        size = len(self.bin_boundaries or ()) + 1
         return encode(indices, size, self.output_mode, dtype=self.compute_dtype)
 
 

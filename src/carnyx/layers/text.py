@@ -1,9 +1,8 @@
-"""TextVectorization: texts as rows of numbers. The table of its words is a StringLookup's."""
+"""TextVectorization: texts as rows of numbers. How its words are found in a table: `lookup.py`."""
 
 from __future__ import annotations
 
 import string
-from collections.abc import Callable
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -11,33 +10,34 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from carnyx.core import symbol
-from carnyx.layers import arguments, hashing
-from carnyx.layers.lookup import TABLE, StringLookup
+from carnyx.core import dtypes
+from carnyx.layers import arguments, hashing, tabular
+from carnyx.layers.lookup import TABLE, StringTable
 
 LOWER, STRIP = "lower", "strip_punctuation"
 STANDARDS = ("lower_and_strip_punctuation", LOWER, STRIP)
+LOWERED, PUNCTUATION = bytes(range(256)).lower(), string.punctuation.encode()
+AT_ONCE = 64  # texts: few enough for their words to be in the cache still when they are looked up
 
 
-@arguments.documented(*TABLE)
-class TextVectorization(StringLookup):
+@arguments.documented(*TABLE, "encoding")
+class TextVectorization(StringTable):
     """Texts as the indices of their words, or as counts of them.
 
     Each text is standardised, split, its words joined to n-grams, and these are looked up: 0 is
     padding (in mode "int"), the next index stands for unknown ones.
-    Shapes: [B] or [B, 1] -> [B, T] for "int", [B, N] for counts. Without a split the inputs are
-    words, [B, T]. Texts live on the host: call this on the data before `fit`.
+    Shapes: [B] or [B, 1] -> [B, T] for "int", [B, T, N] for "one_hot", [B, N] for counts. Without
+    a split the inputs are words, [B, T]. Texts live on the host: call this before `fit`.
 
     Args:
         [shared]
         standardize: "lower_and_strip_punctuation", "lower", "strip_punctuation" (of ASCII), None,
-            or a function from an array of strings to another.
-        split: "whitespace" (of ASCII), "character", None, or a function from an array of strings
-            to the list of words of each.
+            or a function from a NumPy array of strings [n] to another.
+        split: "whitespace" (of ASCII), "character", None, or a function from a NumPy array of
+            strings [n] to the list of words of each.
         ngrams: n for words joined in runs of 1 to n, a tuple of just these numbers, or None.
         output_sequence_length: T, from 1, cut or padded to; None for the longest of the batch.
         ragged: False; ragged outputs are not supported.
-        encoding: of the bytes that are given as texts.
 
     >>> layer = TextVectorization(output_sequence_length=3)
     >>> layer.adapt(["The horn, the drum.", "the war"])
@@ -65,118 +65,137 @@ class TextVectorization(StringLookup):
         self.encoding = encoding
         special = {"mask_token": "", "oov_token": "[UNK]", "num_oov_indices": 1}
         self._start(locals() | special | {"invert": False, "salt": None})
-        for argument, value, words in (
-            ("standardize", standardize, STANDARDS),
-            ("split", split, ("whitespace", "character")),
-        ):
-            plain = value is None or callable(value)
-            setattr(self, argument, value if plain else arguments.choice(self, argument, value, words))
+        self.standardize = self._way("standardize", standardize, STANDARDS)
+        self.split: Any = self._way("split", split, ("whitespace", "character"))
         self.ngrams = tuple(ngrams) if isinstance(ngrams, (list, tuple)) else ngrams
-        widths = tuple(range(1, ngrams + 1)) if arguments.is_whole(ngrams) else self.ngrams or ()
-        if ngrams is not None and not all(arguments.is_whole(n) and n > 0 for n in widths or "-"):
-            raise arguments.refuse(self, "ngrams", ngrams, "whole numbers from 1, or None")
-        self._widths = widths
+        self._widths = _widths_of(self, ngrams)
         self.output_sequence_length = output_sequence_length
         if output_sequence_length is not None:
             if self.output_mode != "int":
-                raise arguments.refuse(
-                    self, "output_sequence_length", output_sequence_length, "None but for 'int'"
-                )
+                expected = "None but for output_mode='int'"
+                argument = "output_sequence_length"
+                raise arguments.refuse(self, argument, output_sequence_length, expected)
             arguments.whole(self, "output_sequence_length", output_sequence_length)
         self.ragged = ragged
         if ragged:
             raise arguments.refuse(self, "ragged", ragged, "False: outputs are dense arrays")
 
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config() | {"vocabulary_size": self.vocabulary_size()}
-        return {k: v for k, v in config.items() if k != "oov_method"}
+    def _way(self, argument: str, value: Any, words: tuple[str, ...]) -> Any:
+        if value is None or callable(value):
+            return value
+        return arguments.choice(self, argument, value, words)
 
-    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        return owner is not StringLookup and super()._in_config(name, value, default, owner)
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"vocabulary_size": self.vocabulary_size()}
 
     def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
         """Takes the most frequent words, see `StringLookup.adapt`; `batch_size` is not needed."""
         super().adapt(data, steps)
 
-    def _parts(self, values: np.ndarray) -> Iterator[tuple[list[str], list[int]]]:
-        """Some texts at a time: their words, which then are still in the cache when looked up."""
-        values = np.array(self._standardized(values), object).reshape(values.shape)
-        texts = values.reshape(-1, *values.shape[len(self._lead(values.shape)) :])
-        if callable(self.split):
-            texts = [list(map(self._term, words)) for words in self.split(texts.astype(str))]
-        for start in range(0, max(len(texts), 1), 64):
-            rows = list(map(self._words, texts[start : start + 64]))
-            yield list(chain.from_iterable(rows)), list(map(len, rows))
+    # Words are bytes, UTF-8, from `_standardized` to the table: strings would be split at white
+    # space that is not ASCII's.
+
+    def _key(self, term: str) -> bytes:
+        return term.encode()
+
+    def _spelled(self, key: bytes) -> str:
+        return key.decode()
 
     def _lead(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """The shape that the texts have; without a split, the last axis has the words of one."""
-        if self.split is not None and len(shape) > 1 and shape[-1] != 1:
+        if self.split is not None and len(shape) > 1 and shape[-1] not in (1, None):
             raise ValueError(
                 f"takes texts of shape [B] or [B, 1] to split them; received {shape}. Set "
                 "split=None if they are words"
             )
-        return shape[:-1] if len(shape) > 1 else shape
+        return shape[:-1] if len(shape) > 1 or self.split is None else shape
 
-    def _standardized(self, values: np.ndarray) -> Any:
-        texts, how = self._flat(values), self.standardize
+    def _parts(self, values: np.ndarray) -> Iterator[tuple[list[bytes], list[int]]]:
+        flat, lead = self._flat(values), self._lead(values.shape)
+        count = int(np.prod(lead))
+        width = len(flat) // max(count, 1)
+        for start in range(0, count, AT_ONCE):
+            texts = self._standardized(flat[start * width : (start + AT_ONCE) * width])
+            if self.split is None:
+                rows = [texts[i : i + width] for i in range(0, len(texts), max(width, 1))]
+                rows = rows or [[]] * min(AT_ONCE, count - start)
+            else:
+                rows = self._split(texts)
+            if self._widths is not None:
+                rows = list(map(self._joined, rows))
+            yield list(chain.from_iterable(rows)), list(map(len, rows))
+
+    def _standardized(self, texts: list[str]) -> list[bytes]:
+        how = self.standardize
         if callable(how):
-            return np.asarray(how(np.array(texts, str).reshape(values.shape))).ravel().tolist()
-        if how is None:
-            return texts
-        removed = string.punctuation.encode() if STRIP in how else b""
-        encoded: Any = map(str.encode, texts)
-        if LOWER in how:
-            encoded = map(bytes.lower, encoded)  # of bytes, it is ASCII's
-        return [text.translate(None, removed).decode() for text in encoded]
+            texts = list(map(self._term, np.asarray(how(np.array(texts, str))).ravel().tolist()))
+        table = LOWERED if how in (LOWER, STANDARDS[0]) else None
+        removed = PUNCTUATION if how in (STRIP, STANDARDS[0]) else b""
+        return [text.encode().translate(table, removed) for text in texts]
 
-    def _words(self, text: Any) -> list[str]:
-        """The words of a text, or all that is left to do to them."""
+    def _split(self, texts: list[bytes]) -> list[list[bytes]]:
         if self.split == "whitespace":
-            if text.isascii() and not any(c in text for c in "\x1c\x1d\x1e\x1f"):
-                words = text.split()
-            else:  # strings are split at other white space than ASCII's too, bytes are not
-                words = [word.decode() for word in text.encode().split()]
-        else:
-            words = [text] if isinstance(text, str) and self.split is None else list(text)
-        if self.ngrams is None:
-            return words
-        runs = (zip(*(words[i:] for i in range(n)), strict=False) for n in self._widths)
-        return list(map(" ".join, chain.from_iterable(runs)))
+            return list(map(bytes.split, texts))
+        rows: Any = [text.decode() for text in texts]
+        if self.split != "character":
+            rows = [list(map(self._term, words)) for words in self.split(np.array(rows, str))]
+        return [list(map(str.encode, row)) for row in rows]
+
+    def _joined(self, words: list[bytes]) -> list[bytes]:
+        runs: list[bytes] = []
+        for n in self._widths or ():
+            following = (words[i:] for i in range(n))
+            runs += words if n == 1 else map(b" ".join, zip(*following, strict=False))
+        return runs
 
     def call(self, inputs: Any) -> Any:
-        self._ready(self._terms)
-        parts = ((self._find(flat), np.array(lengths)) for flat, lengths in self._parts(inputs))
-        make = self._padded if self.output_mode in ("int", "one_hot") else self._tallied
-        found = make(list(parts)) if make == self._padded else make(parts)
+        self._check(self.learnt)
+        places = self._table.places
+        parts = ((self._find(flat, places), lengths) for flat, lengths in self._parts(inputs))
+        found = self._rows(parts) if self.output_mode in ("int", "one_hot") else self._sums(parts)
         return found.reshape(*self._lead(inputs.shape), *found.shape[1:])
 
-    def _padded(self, parts: Any) -> Any:
-        ids, lengths = (np.concatenate(p) for p in zip(*parts, strict=True))
-        width = self.output_sequence_length or int(lengths.max(initial=0))
-        padded = np.full((len(lengths), width), 0 if self._masks else -1, "int32")
-        row = np.repeat(np.arange(len(lengths)), lengths)
-        place = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        inside = place < width
-        padded[row[inside], place[inside]] = ids[inside]
+    def _rows(self, parts: Any) -> Any:
+        ids, lengths = [np.zeros(0, "int32")], [np.zeros(0, "int64")]
+        for some, many in parts:
+            ids.append(some)
+            lengths.append(np.array(many, "int64"))
+        flat, length = np.concatenate(ids), np.concatenate(lengths)
+        width = self.output_sequence_length or int(length.max(initial=0))
+        place = np.arange(len(flat)) - np.repeat(np.cumsum(length) - length, length)
+        padded = np.full((len(length), width), int(self._masks) - 1, "int32")
+        padded[np.arange(width) < length[:, None]] = flat[place < width]
         return self._encode(padded)
 
-    def _tallied(self, parts: Any) -> Any:
-        binary, width = self.output_mode == "multi_hot", self._width()
-        found = []
+    def _sums(self, parts: Any) -> Any:
+        width, weights = self._width(), self._table.weights
+        found = [np.zeros((0, width), dtypes.floatx())]
         for ids, lengths in parts:
             rows = np.repeat(np.arange(len(lengths)), lengths)
-            found.append(hashing.tally(ids, rows, (len(lengths), width), binary))
-            if self._idf is not None:
-                found[-1] *= self._idf
+            shape, binary = (len(lengths), width), self.output_mode == "multi_hot"
+            counts = hashing.tally(ids, rows, shape, binary)
+            found.append(counts if weights is None else counts * weights)
         return jnp.asarray(np.concatenate(found))
+
+    def _encode(self, ids: Any) -> Any:
+        if self.output_mode != "one_hot":
+            return super()._encode(ids)
+        return tabular.encode(ids[..., None], self._width(), "one_hot", dtype=dtypes.floatx())
 
     def compute_output_spec(self, inputs: Any) -> Any:
         """Written by hand, as the number of words cannot be known."""
-        shape = inputs.shape
-        lead = shape[:-1] if len(shape) > 1 else shape
-        if self.output_mode == "int":
-            return symbol.KerasTensor((*lead, self.output_sequence_length), "int32")
-        return super().compute_output_spec(symbol.KerasTensor((*lead, None), "int32"))
+        return self._spec((*self._lead(inputs.shape), self.output_sequence_length))
+
+
+def _widths_of(layer: Any, ngrams: Any) -> tuple[int, ...] | None:
+    """How many words are joined, for each kind of run."""
+    if ngrams is None:
+        return None
+    widths: Any = tuple(range(1, ngrams + 1)) if arguments.is_whole(ngrams) else ngrams
+    listed = isinstance(widths, (list, tuple)) and len(widths) > 0
+    if not listed or not all(arguments.is_whole(n) and n > 0 for n in widths):
+        raise arguments.refuse(layer, "ngrams", ngrams, "whole numbers from 1, or None")
+    return tuple(widths)
 
 
 __all__ = """

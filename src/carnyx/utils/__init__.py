@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from carnyx.config import (
 from carnyx.core.config import clear_session
 from carnyx.core.drawing import model_to_dot, plot_model
 from carnyx.core.dtypes import standardize_dtype
+from carnyx.core.errors import nearest
 from carnyx.core.symbol import KerasTensor, is_symbol
 from carnyx.data.files import get_file
 from carnyx.data.folders import (
@@ -44,6 +45,9 @@ from carnyx.saving import (
 )
 from carnyx.train.progress import Progbar
 from carnyx.utils.config import Config
+
+if TYPE_CHECKING:
+    from carnyx.layers.feature_space import FeatureSpace
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
@@ -113,9 +117,19 @@ def get_source_inputs(tensor: KerasTensor) -> list[KerasTensor]:
     return list(found.values())
 
 
+def __getattr__(name: str) -> Any:
+    """FeatureSpace is a layer, and layers are loaded when one is asked for."""
+    if name == "FeatureSpace":
+        from carnyx.layers.feature_space import FeatureSpace
+
+        return FeatureSpace
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}.{nearest(name, __all__)}")
+
+
 __all__ = [
     "Config",
     "CustomObjectScope",
+    "FeatureSpace",
     "Progbar",
     "PyDataset",
     "Sequence",
