@@ -33,7 +33,7 @@ _NAMES = {
 }
 _MODULES = (
     "activations backend callbacks config constraints dtype_policies initializers layers losses "
-    "metrics mixed_precision models ops optimizers random regularizers saving utils"
+    "metrics mixed_precision models ops optimizers random regularizers saving tree utils"
 ).split()
 
 __all__ = ["__version__", *_NAMES, *_MODULES]  # noqa: PLE0604  # made from the tables above

@@ -16,7 +16,7 @@ from jax import lax
 from carnyx.core.dtypes import epsilon as _epsilon
 from carnyx.core.dtypes import standardize_data_format, standardize_dtype
 from carnyx.ops import convolution, pooling
-from carnyx.ops.table import elsewhere, op, publish
+from carnyx.ops.table import elsewhere, of_floats, op, publish
 
 
 def _pool(function: Any) -> Any:
@@ -70,8 +70,11 @@ TABLES = {
     },
     "x, b=4": {"squareplus": (jax.nn.squareplus, "(x + sqrt(x^2 + b)) / 2 (Barron 2021).")},
     "x, threshold=0.5": {
-        "hard_shrink": (_kept, "x where |x| > threshold, else 0."),
-        "soft_shrink": (_shrunk, "x moved towards 0 by `threshold`, and no further than 0."),
+        "hard_shrink": (of_floats(_kept), "x where |x| > threshold, else 0."),
+        "soft_shrink": (
+            of_floats(_shrunk),
+            "x moved towards 0 by `threshold`, and no further than 0.",
+        ),
     },
     "x, axis=-1": {
         "glu": (jax.nn.glu, "a sigmoid(b) for the halves a, b of `axis` (Dauphin et al. 2017)."),

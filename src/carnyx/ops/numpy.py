@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from carnyx.core.dtypes import standardize_dtype
-from carnyx.ops.table import elsewhere, op, publish
+from carnyx.ops.table import elsewhere, of_floats, op, publish
 
 
 def _divide_no_nan(x1: Any, x2: Any) -> Any:
@@ -21,7 +21,9 @@ def _divide_no_nan(x1: Any, x2: Any) -> Any:
 
 
 def _matmul(x1: Any, x2: Any) -> Any:
-    return jnp.matmul(jnp.asarray(x1), jnp.asarray(x2))
+    x1, x2 = jnp.asarray(x1), jnp.asarray(x2)
+    bytes_only = x1.dtype == x2.dtype == jnp.int8  # sums of their products need more
+    return jnp.matmul(x1, x2, preferred_element_type="int32" if bytes_only else None)
 
 
 def _floats(function: Any) -> Any:
@@ -50,7 +52,7 @@ TABLES = {
         "bitwise_invert": (jnp.bitwise_not, "Every bit turned over."),
         "bitwise_not": (jnp.bitwise_not, "Every bit turned over."),
         "cbrt": (jnp.cbrt, "The cube root, of negative numbers too."),
-        "ceil": (jnp.ceil, "The smallest whole number not below x."),
+        "ceil": (of_floats(jnp.ceil), "The smallest whole number not below x."),
         "conj": (jnp.conj, "The complex conjugate."),
         "conjugate": (jnp.conj, "The complex conjugate."),
         "copy": (lambda x: jnp.array(x, copy=True), "An array of its own with the same values."),
@@ -61,7 +63,7 @@ TABLES = {
         "exp2": (jnp.exp2, "2 to the power x."),
         "expm1": (jnp.expm1, "exp(x) - 1, exact for small x."),
         "fabs": (jnp.fabs, "|x| as a float."),
-        "floor": (jnp.floor, "The largest whole number not above x."),
+        "floor": (of_floats(jnp.floor), "The largest whole number not above x."),
         "i0": (jnp.i0, "The modified Bessel function of the first kind and order 0."),
         "imag": (jnp.imag, "The imaginary part."),
         "isfinite": (jnp.isfinite, "Whether x is neither infinite nor NaN."),

@@ -143,6 +143,18 @@ def publish(
     return list(rows)
 
 
+def of_floats(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of x, with integers and bools as floats of type `floatx`."""
+
+    def run(x: Any, *args: Any, **kwargs: Any) -> Any:
+        x = jnp.asarray(x)
+        if not jnp.issubdtype(x.dtype, jnp.inexact):
+            x = x.astype(dtypes.floatx())
+        return function(x, *args, **kwargs)
+
+    return run
+
+
 def known(name: str, *values: Any) -> None:
     """Refuses traced values to an operation whose result has a size that depends on them."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values)):
