@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from carnyx.config import (
@@ -54,7 +55,10 @@ def result_type(*dtypes: Any) -> str:
     ('float16', 'float32', 'int8')
     """
     weak = {int: 0, float: 0.0, bool: False}
-    found = [weak[d] if d in weak else jnp.dtype(standardize_dtype(d)) for d in dtypes or (None,)]
+    found = [
+        weak[d] if d in weak else jax.dtypes.canonicalize_dtype(standardize_dtype(d))
+        for d in dtypes or (None,)
+    ]
     return standardize_dtype(jnp.result_type(*found))
 
 

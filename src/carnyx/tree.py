@@ -89,9 +89,12 @@ def _mapped(
 ) -> Any:
     """The first structure with the function of the leaves there; `deep`: all end with the first."""
     if not is_nested(first):
-        if first is None and not none_is_leaf:
-            if any(other is not None for other in others):
-                raise ValueError(f"Structures differ at {path}: expected None. Received: {others}")
+        none = [value is None for value in (first, *others)]
+        if any(none) and not none_is_leaf:
+            if not all(none):
+                raise ValueError(
+                    f"Structures differ at {path}: None in some. Received: {(first, *others)}"
+                )
             return None
         if deep and any(is_nested(other) for other in others):
             raise ValueError(f"Structures differ at {path}: a leaf in one, a structure in another.")
