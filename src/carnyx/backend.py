@@ -55,11 +55,10 @@ def result_type(*dtypes: Any) -> str:
     ('float16', 'float32', 'int8')
     """
     weak = {int: 0, float: 0.0, bool: False}
-    found = [
-        weak[d] if d in weak else jax.dtypes.canonicalize_dtype(standardize_dtype(d))
-        for d in dtypes or (None,)
-    ]
-    return standardize_dtype(jnp.result_type(*found))
+    found = [weak[d] if d in weak else standardize_dtype(d) for d in dtypes or (None,)]
+    with jax.enable_x64(True):  # else int8 with uint64, which is a float, is int8 with uint32
+        wide = jnp.result_type(*found)
+    return standardize_dtype(jax.dtypes.canonicalize_dtype(wide))
 
 
 def get_uid(prefix: str = "") -> int:
