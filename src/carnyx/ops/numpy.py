@@ -184,7 +184,7 @@ TABLES = {
         "ones_like": (jnp.ones_like, "Ones in the shape (and type, unless given) of x."),
         "zeros_like": (jnp.zeros_like, "Zeros in the shape (and type, unless given) of x."),
     },
-    "shape, fill_value, dtype=None": {"full": (jnp.full, "An array of one value.")},
+    "shape, fill_value, dtype=None": {"full": (_floats(jnp.full), "An array of one value.")},
     "x, fill_value, dtype=None": {
         "full_like": (jnp.full_like, "An array of one value in the shape (and type) of x."),
     },
