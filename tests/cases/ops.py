@@ -156,7 +156,7 @@ def segments(function: Any, start: float) -> Callable[..., Any]:
     """A loop over rows."""
 
     def run(data: Any, ids: Any, num_segments: int, sorted: bool = False) -> Any:
-        out = np.full((num_segments, *data.shape[1:]), start)
+        out = np.full((num_segments, *data.shape[1:]), float(start))
         for value, segment in zip(data, ids, strict=True):
             if 0 <= segment < num_segments:
                 out[segment] = function(out[segment], value)
@@ -350,7 +350,7 @@ ROWS: list[Row] = [
     row("select", [TRUTH, LIES], [X, Y], default=5.0), row("where", TRUTH, X, Y), row("where", TRUTH, _compiled=False),
     row("nonzero", TRUTH, _compiled=False),
     row("unique", WHOLE, _compiled=False), row("unique", np.array([3, 1, 3]), return_index=True, return_inverse=True, return_counts=True, _compiled=False),
-    row("unique", np.array([[3, 1], [3, 1], [0, 5]]), axis=0, _compiled=False), row("unique", np.array([3, 1, 3]), size=4, fill_value=-1, _oracle=lambda x, size, fill_value: [1, 3, -1, -1]),
+    row("unique", np.array([[3, 1], [3, 1], [0, 5]]), axis=0, _compiled=False), row("unique", np.array([3, 1, 3]), size=4, fill_value=-1, _oracle=lambda x, size, fill_value: np.array([1, 3, -1, -1])),
     row("argpartition", X, 2, _read=lambda i: np.sort(np.asarray(i)[:, :2]), _oracle=lambda x, k: np.sort(np.argsort(x)[:, :2])),
     row("clip", X, -1.0, 0.5), row("round", X, decimals=1), row("nan_to_num", HOLES, nan=3.0),
     *words("allclose isclose", X, X + 1e-6), row("isclose", HOLES, HOLES, equal_nan=True),
@@ -377,13 +377,13 @@ ROWS: list[Row] = [
     row("view", X, dtype="int32", _oracle=lambda x, dtype: x.astype("float32").view(dtype)),
     row("view", WHOLE, dtype="int16", _oracle=lambda x, dtype: x.astype("int32").view(dtype)),
     # types and places
-    row("cast", X, "int32", _oracle=lambda x, t: x.astype(t)), row("convert_to_tensor", X, _oracle=np.array), row("array", X, dtype="int32"),
+    row("cast", X, "int32", _oracle=lambda x, t: x.astype(t)), row("convert_to_tensor", X, _oracle=np.array), row("array", X, dtype="int32", _oracle=lambda x, dtype: x.astype(dtype)),
     row("saturate_cast", 300 * X, "uint8", _oracle=lambda x, t: np.clip(x, 0, 255).astype(t)), row("saturate_cast", WHOLE, "uint8", _oracle=lambda x, t: np.clip(x, 0, 255)),
     row("slice", X, np.array([1, 1]), (2, 3), _oracle=lambda x, i, n: x[1:3, 1:4], _batch=False),
     row("slice_update", X, np.array([1, 1]), Y[:2, :2], _oracle=lambda x, i, u: np.block([[x[:1]], [x[1:3, :1], u, x[1:3, 3:]]]), _batch=False),
     row("scatter", np.array([[1], [3], [1]]), X, (4, 4), _oracle=lambda i, v, n: scattered(np.zeros(n), i, v, np.add), _batch=False),
     row("scatter_update", X, np.array([[1, 2], [0, 0]]), np.array([5.0, 6.0], "float32"), _oracle=lambda x, i, u: scattered(x * (1 - scattered(0 * x, i, 1, np.add)), i, u, np.add), _batch=False),
-    *[row("scatter_update", X, np.array([[1], [1]]), Y[:2], reduction=how, _oracle=lambda x, i, u, reduction, f=f: scattered(x, i, u, f), _batch=False)
+    *[row("scatter_update", X, np.array([[1], [1]]), Y[:2], reduction=how, _oracle=lambda x, i, u, reduction, f=f: scattered(x, i, u, f), _batch=False, _gradient=how != "mul")
       for how, f in (("add", np.add), ("max", np.maximum), ("min", np.minimum), ("mul", np.multiply))],
     row("stop_gradient", X, _gradient=False), row("unstack", BATCH, axis=1, _oracle=lambda x, axis: list(np.moveaxis(x, axis, 0))), row("unstack", X, num=3, _oracle=lambda x, num: list(x), _batch=False),
     # linear algebra
@@ -401,15 +401,15 @@ ROWS: list[Row] = [
     row("norm", X), row("norm", X, axis=1, ord=1), row("norm", X, ord="nuc", _batch=False, _tolerance=1e-4), row("norm", BATCH, axis=(1, 2), ord="fro", keepdims=True),
     # beyond NumPy
     row("logsumexp", X, axis=1, keepdims=True), row("logsumexp", 1000 * X), row("cdist", TALL, SQUARE, _oracle=lambda x, y: np.linalg.norm(x[:, :, None] - y[:, None], axis=-1)),
-    *[row(f"segment_{name}", floats(5, 3), SEGMENTS, num_segments=4, _oracle=segments(f, start), _batch=False)
+    *[row(f"segment_{name}", floats(5, 3), SEGMENTS, num_segments=4, _oracle=segments(f, start), _batch=False, _gradient=name != "prod")
       for name, f, start in (("max", np.maximum, -np.inf), ("min", np.minimum, np.inf), ("sum", np.add, 0), ("prod", np.multiply, 1))],
-    row("top_k", X, 2), row("in_top_k", np.array([0, 3, 1]), X, 2, _oracle=lambda t, p, k: [(np.argsort(-q)[:k] == c).any() for q, c in zip(p, t, strict=True)]),
+    row("top_k", X, 2), row("in_top_k", np.array([0, 3, 1]), X, 2, _oracle=lambda t, p, k: np.array([(np.argsort(-q)[:k] == c).any() for q, c in zip(p, t, strict=True)])),
     row("rearrange", BATCH, "b h (w v) -> (b v) w h", v=2, _typed=False, _oracle=lambda x, p, v: x.reshape(2, 3, 2, 2).transpose(0, 3, 2, 1).reshape(4, 2, 3)), row("rearrange", BATCH, "b ... c -> c 1 b ...", _typed=False, _oracle=lambda x, p: x.transpose(2, 0, 1)[:, None]),
     # networks
     *words("softmax log_softmax", X, axis=-1), *words("softmax log_softmax", BATCH, axis=1), row("glu", X), row("gelu", X, approximate=False), row("celu", X, alpha=0.5), row("elu", X, alpha=0.5), row("leaky_relu", X, negative_slope=0.1), row("squareplus", X, b=1.0),
     row("hard_shrink", X, threshold=1.0), row("soft_shrink", X, threshold=1.0), row("threshold", X, 0.5, -1.0, _oracle=lambda x, t, d: np.where(x > t, x, d)), row("sparsemax", X, _oracle=sparsemax), row("sparsemax", BATCH, axis=1, _oracle=sparsemax),
     row("one_hot", WHOLE, 4, _oracle=lambda x, n: x[..., None] == np.arange(n)), row("one_hot", WHOLE, 4, axis=1, dtype="int32", _oracle=lambda x, n, axis, dtype: x[:, None] == np.arange(n)[:, None]),
-    row("multi_hot", WHOLE, 4, _oracle=lambda x, n: (x[..., None] == np.arange(n)).any(1)), row("multi_hot", WHOLE[0], num_classes=4, _oracle=lambda x, num_classes: [i in x for i in range(num_classes)]),
+    row("multi_hot", WHOLE, 4, _oracle=lambda x, n: (x[..., None] == np.arange(n)).any(1)), row("multi_hot", WHOLE[0], num_classes=4, _oracle=lambda x, num_classes: np.isin(np.arange(num_classes), x)),
     row("polar", POSITIVE, X, _oracle=lambda r, a: r * np.exp(1j * a), _gradient=False), row("psnr", X, Y, 2.0, _oracle=lambda x, y, m: 10 * np.log10(m**2 / np.mean((x - y) ** 2))),
     row("max_pool", IMAGES, 2, _oracle=lambda x, n: windows(x, (2, 2), (2, 2), np.max), _typed=False), row("average_pool", IMAGES, (2, 3), strides=(1, 2), _oracle=lambda x, n, strides: windows(x, n, strides, np.mean)),
     *words("max_pool average_pool", IMAGES, 3, strides=2, padding="same", _oracle="keras"), *words("max_pool average_pool", PLANES, 2, strides=2, data_format="channels_first", _oracle="keras"),
@@ -428,7 +428,7 @@ ROWS: list[Row] = [
     row("binary_crossentropy", PROBABILITIES, SMALL**2, _oracle=lambda y, p: -y * np.log(p) - (1 - y) * np.log(1 - p), _tolerance=1e-4), row("binary_crossentropy", PROBABILITIES, 50 * X, from_logits=True, _oracle=lambda y, x, from_logits: softplus(x) - x * y),
     row("categorical_crossentropy", PROBABILITIES, POSITIVE, _oracle=lambda y, p: -(y * np.log(p / p.sum(-1, keepdims=True))).sum(-1)), row("categorical_crossentropy", PROBABILITIES, 50 * X, from_logits=True, _oracle=lambda y, x, from_logits: softmax_entropy(y, x)),
     row("sparse_categorical_crossentropy", np.array([0, 3, 1]), POSITIVE, _oracle=lambda y, p: -np.log(p[range(3), y] / p.sum(-1))), row("sparse_categorical_crossentropy", np.array([[0], [3], [1]]), X, from_logits=True, _oracle=lambda y, x, from_logits: softmax_entropy(np.eye(4)[y[:, 0]], x)),
-    row("dot_product_attention", floats(2, 3, 2, 4), floats(2, 5, 2, 4), floats(2, 5, 2, 4), _oracle=attention),
+    row("dot_product_attention", floats(2, 3, 2, 4), floats(2, 5, 2, 4), floats(2, 5, 2, 4), _oracle=attention, _gradient=False),
 ]
 
 

@@ -32,7 +32,7 @@ def _checked(name: str, function: Callable[..., Any], square: bool = True) -> Ca
 
 
 def _cholesky(x: Any, upper: bool = False) -> Any:
-    return _linalg.cholesky(x, upper=upper, symmetrize_input=False)
+    return _linalg.cholesky(x, upper=upper)
 
 
 def _cholesky_inverse(x: Any, upper: bool = False) -> Any:

@@ -93,16 +93,15 @@ def expose(
                 return Node(Function(name, operation), args, kwargs).bind(outputs)
             return symbolic_call(Function(name, operation), args, kwargs)
         try:
-            given = signature.bind(*args, **kwargs).arguments
+            bound = signature.bind(*args, **kwargs)
         except TypeError as error:
             called = ", ".join(map(_spelled, parameters))
             raise TypeError(f"ops.{name}({called}): {error}") from None
+        bound.apply_defaults()  # which `function` may have others of
         positional: list[Any] = []
         named: dict[str, Any] = {}
         for p in parameters:
-            if p.name not in given:
-                continue
-            value = given[p.name]
+            value = bound.arguments[p.name]
             if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
                 value = _prepared(name, p.name, value)
             if p.kind is p.VAR_POSITIONAL:
