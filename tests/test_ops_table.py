@@ -23,6 +23,7 @@ CHUNK = 40
 NUMBERED = {f"{row.id}-{i}": row for i, row in enumerate(ROWS)}
 COMPILED = {key: row for key, row in NUMBERED.items() if row.compiled}
 
+
 def bound(row: Row, library=ops):
     """The row's call as a function of its arrays, and these."""
     leaves, tree = jax.tree.flatten((row.args, row.kwargs))
@@ -95,7 +96,7 @@ def expected(row):
         return flat(cases.oracle_of(row)(*args, **kwargs))
 
 
-def assert_near(ours, theirs, tolerance):
+def assert_near(ours, theirs, tolerance, message=""):
     """Equal up to a tolerance relative to the greatest number."""
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
@@ -104,7 +105,7 @@ def assert_near(ours, theirs, tolerance):
         a, b = (x.astype(kind) for x in (a, b))
         finite = np.abs(b[np.isfinite(b)])
         scale = finite.max() if finite.size else 1.0
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * scale)
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * scale, err_msg=message)
 
 
 def test_every_operation_has_a_row():

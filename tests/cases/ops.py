@@ -1,18 +1,36 @@
 """What a row of the operations' table is, and the rows: at least one for every public operation.
 
-A row has a name, arguments and an oracle: the NumPy or SciPy function of that name unless another is
-given, a formula of FORMULAS, or "keras". The oracle works in float64. Files of further rows are
-joined below in ROWS.
+A row has a name, arguments and an oracle: a function, "keras", or else what `oracles.py` finds for
+the name. The oracle works in float64. Files of further rows are joined below in ROWS.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
-import scipy.ndimage
 import scipy.special
+
+from tests.cases import oracles
+from tests.cases.oracles import (
+    adaptive,
+    attention,
+    convolved,
+    depthwise,
+    folded,
+    marked,
+    normalised,
+    scattered,
+    segments,
+    softmax_entropy,
+    softplus,
+    sparsemax,
+    to_depth,
+    to_space,
+    transposed,
+    unfolded,
+    windows,
+)
 
 
 class Row(NamedTuple):
@@ -67,237 +85,6 @@ SEGMENTS = np.array([0, 1, 0, 3, 1], "int32")
 PROBABILITIES = scipy.special.softmax(X, -1).astype("float32")
 
 
-def relu(x: Any) -> Any:
-    return np.maximum(x, 0)
-
-
-def sigmoid(x: Any) -> Any:
-    return 1 / (1 + np.exp(-x))
-
-
-def softplus(x: Any) -> Any:
-    return np.logaddexp(x, 0)
-
-
-def elu(x: Any, alpha: float = 1.0) -> Any:
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
-
-
-def hard_sigmoid(x: Any) -> Any:
-    return np.clip(x / 6 + 0.5, 0, 1)
-
-
-def divide_no_nan(a: Any, b: Any) -> Any:
-    return np.where(b == 0, 0, a / np.where(b == 0, 1, b))
-
-
-FORMULAS: dict[str, Callable[..., Any]] = {
-    "angle": lambda x: np.where(np.isnan(x), np.nan, np.angle(x)),
-    "array": np.array,
-    "celu": lambda x, alpha=1.0: elu(x / alpha, 1.0) * alpha,
-    "divide_no_nan": divide_no_nan,
-    "elu": elu,
-    "empty": np.zeros,
-    "empty_like": np.zeros_like,
-    "erf": scipy.special.erf,
-    "erfc": scipy.special.erfc,
-    "erfinv": scipy.special.erfinv,
-    "fabs": lambda x: np.abs(np.asarray(x, float)),
-    "gelu": lambda x, approximate=True: (
-        x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2
-        if approximate else x * scipy.special.ndtr(x)
-    ),
-    "glu": lambda x, axis=-1: np.split(x, 2, axis)[0] * sigmoid(np.split(x, 2, axis)[1]),
-    "hard_shrink": lambda x, threshold=0.5: np.where(np.abs(x) > threshold, x, 0.0),
-    "hard_sigmoid": hard_sigmoid,
-    "hard_silu": lambda x: x * hard_sigmoid(x),
-    "hard_swish": lambda x: x * hard_sigmoid(x),
-    "hard_tanh": lambda x: np.clip(x, -1, 1),
-    "i0": scipy.special.i0,
-    "leaky_relu": lambda x, negative_slope=0.2: np.where(x > 0, x, negative_slope * x),
-    "log_sigmoid": lambda x: -softplus(-x),
-    "log_softmax": scipy.special.log_softmax,
-    "logdet": lambda x: np.linalg.slogdet(x)[1],
-    "logsumexp": scipy.special.logsumexp,
-    "multiply": np.multiply,
-    "relu": relu,
-    "relu6": lambda x: np.clip(x, 0, 6),
-    "rsqrt": lambda x: 1 / np.sqrt(x),
-    "selu": lambda x: 1.0507009873554805 * elu(x, 1.6732632423543772),
-    "sigmoid": sigmoid,
-    "silu": lambda x: x * sigmoid(x),
-    "sinc": lambda x: np.sinc(np.asarray(x, float)),
-    "soft_shrink": lambda x, threshold=0.5: np.sign(x) * relu(np.abs(x) - threshold),
-    "softmax": scipy.special.softmax,
-    "softplus": softplus,
-    "softsign": lambda x: x / (1 + np.abs(x)),
-    "sparse_plus": lambda x: np.where(x <= -1, 0, np.where(x < 1, (x + 1) ** 2 / 4, x)),
-    "sparse_sigmoid": lambda x: np.clip((x + 1) / 2, 0, 1),
-    "squareplus": lambda x, b=4: (x + np.sqrt(x**2 + b)) / 2,
-    "stop_gradient": lambda x: x,
-    "swish": lambda x: x * sigmoid(x),
-    "tanh_shrink": lambda x: x - np.tanh(x),
-    "top_k": lambda x, k: (np.sort(x)[..., ::-1][..., :k], np.argsort(-x)[..., :k]),
-    "tri": lambda n, M=None, k=0: np.tri(n, M, k),
-}  # fmt: skip
-
-
-def oracle(name: str) -> Callable[..., Any] | None:
-    """The independent function of that name, if there is one."""
-    for home in (np, np.linalg, scipy.linalg):
-        if name in FORMULAS:
-            return FORMULAS[name]
-        if hasattr(home, name):
-            return getattr(home, name)
-    return None
-
-
-def segments(function: Any, start: float) -> Callable[..., Any]:
-    """A loop over rows."""
-
-    def run(data: Any, ids: Any, num_segments: int, sorted: bool = False) -> Any:
-        out = np.full((num_segments, *data.shape[1:]), float(start))
-        for value, segment in zip(data, ids, strict=True):
-            if 0 <= segment < num_segments:
-                out[segment] = function(out[segment], value)
-        return out
-
-    return run
-
-
-def marked(function: Any) -> Callable[..., Any]:
-    """NumPy's NaN-skipping search, -1 for NaN alone."""
-
-    def run(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        alone = np.isnan(x).all(axis, keepdims=keepdims)
-        found = function(np.where(np.isnan(x), np.inf, x), axis, keepdims=keepdims)
-        return np.where(alone, -1, found)
-
-    return run
-
-
-def windows(x: Any, size: Any, strides: Any, reduce: Any) -> Any:
-    """Pooling without padding by a loop: [B, H, W, C]."""
-    rows, columns = ((n - k) // s + 1 for n, k, s in zip(x.shape[1:3], size, strides, strict=True))
-    return np.stack(
-        [
-            np.stack([
-                reduce(x[:, i * strides[0] :, j * strides[1] :][:, : size[0], : size[1]], (1, 2))
-                for j in range(columns)
-            ], 1)
-            for i in range(rows)
-        ],
-        1,
-    )  # fmt: skip
-
-
-def adaptive(x: Any, size: Any, reduce: Any) -> Any:
-    for axis, cells in zip((1, 2), size, strict=True):
-        n = x.shape[axis]
-        bounds = [(int(np.floor(i * n / cells)), int(np.ceil((i + 1) * n / cells))) for i in range(cells)]
-        x = np.stack([reduce(x.take(range(a, b), axis), axis) for a, b in bounds], axis)
-    return x
-
-
-def convolved(x: Any, kernel: Any, strides: Any = (1, 1), dilation: int = 1) -> Any:
-    """Convolution without padding by a loop over positions: [B, H, W, C], [h, w, C, K]."""
-    reach = [dilation * (k - 1) + 1 for k in kernel.shape[:2]]
-    rows, columns = ((n - r) // s + 1 for n, r, s in zip(x.shape[1:3], reach, strides, strict=True))
-    y = np.zeros((x.shape[0], rows, columns, kernel.shape[-1]))
-    for i in range(rows):
-        for j in range(columns):
-            patch = x[:, i * strides[0] :, j * strides[1] :][:, : reach[0] : dilation, : reach[1] : dilation]
-            y[:, i, j] = np.einsum("bhwc,hwck->bk", patch, kernel)
-    return y
-
-
-def depthwise(x: Any, kernel: Any, **options: Any) -> Any:
-    """As a convolution whose kernel is 0 between different channels."""
-    h, w, channels, multiplier = kernel.shape
-    full = np.zeros((h, w, channels, channels, multiplier))
-    for c in range(channels):
-        full[:, :, c, c] = kernel[:, :, c]
-    return convolved(x, full.reshape(h, w, channels, channels * multiplier), **options)
-
-
-def transposed(x: Any, kernel: Any, strides: Any) -> Any:
-    """Each element adds the kernel in its place: [B, H, W, C], [h, w, K, C]."""
-    (h, w, filters, _), (s, t) = kernel.shape, strides
-    y = np.zeros((x.shape[0], (x.shape[1] - 1) * s + max(h, s), (x.shape[2] - 1) * t + max(w, t), filters))
-    for i in range(x.shape[1]):
-        for j in range(x.shape[2]):
-            y[:, i * s : i * s + h, j * t : j * t + w] += np.einsum("bc,hwkc->bhwk", x[:, i, j], kernel)
-    return y
-
-
-def unfolded(x: Any, kernel_size: Any, dilation: int, padding: int, stride: int) -> Any:
-    """Window after window, each as a column."""
-    x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    reach = [dilation * (k - 1) + 1 for k in kernel_size]
-    columns = [
-        x[:, :, i : i + reach[0] : dilation, j : j + reach[1] : dilation].reshape(x.shape[0], -1)
-        for i in range(0, x.shape[2] - reach[0] + 1, stride)
-        for j in range(0, x.shape[3] - reach[1] + 1, stride)
-    ]
-    return np.stack(columns, -1)
-
-
-def folded(x: Any, output_size: Any, kernel_size: Any, **options: Any) -> Any:
-    """The transpose of `unfolded` as a matrix."""
-    channels = x.shape[1] // int(np.prod(kernel_size))
-    size = (channels, *output_size)
-    basis = np.eye(int(np.prod(size))).reshape(-1, *size)
-    matrix = unfolded(basis, kernel_size, **options).reshape(len(basis), -1)
-    return (x.reshape(x.shape[0], -1) @ matrix.T).reshape(x.shape[0], *size)
-
-
-def to_space(x: Any, s: int, data_format: str = "channels_last") -> Any:
-    """Pixel by pixel."""
-    if data_format == "channels_first":
-        return np.moveaxis(to_space(np.moveaxis(x, 1, -1), s), -1, 1)
-    channels = x.shape[-1] // (s * s)
-    y = np.zeros((x.shape[0], x.shape[1] * s, x.shape[2] * s, channels))
-    for i in range(s):
-        for j in range(s):
-            start = (i * s + j) * channels
-            y[:, i::s, j::s] = x[..., start : start + channels]
-    return y
-
-
-def to_depth(x: Any, s: int) -> Any:
-    parts = [x[:, i::s, j::s] for i in range(s) for j in range(s)]
-    return np.concatenate(parts, -1)
-
-
-def sparsemax(x: Any, axis: int = -1) -> Any:
-    """The threshold by bisection: max(x - t, 0) sums to 1."""
-    low, high = x.min(axis, keepdims=True) - 1, x.max(axis, keepdims=True)
-    for _ in range(60):
-        middle = (low + high) / 2
-        above = relu(x - middle).sum(axis, keepdims=True) > 1
-        low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return relu(x - low)
-
-
-def attention(query: Any, key: Any, value: Any) -> Any:
-    scores = np.einsum("btkd,bskd->bkts", query, key) / np.sqrt(query.shape[-1])
-    return np.einsum("bkts,bskd->btkd", scipy.special.softmax(scores, -1), value)
-
-
-def normalised(x: Any, axis: Any = -1, epsilon: float = 1e-7) -> Any:
-    return (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + epsilon)
-
-
-def scattered(x: Any, indices: Any, updates: Any, ufunc: Any) -> Any:
-    x = x.copy()
-    ufunc.at(x, tuple(indices.T), updates)
-    return x
-
-
-def softmax_entropy(target: Any, output: Any) -> Any:
-    return -(target * scipy.special.log_softmax(output, -1)).sum(-1)
-
-
 ELEMENTWISE = (
     "abs absolute angle arcsinh arctan array cbrt ceil conj conjugate copy cos cosh deg2rad exp "
     "exp2 expm1 fabs floor i0 imag isfinite isinf isnan isneginf isposinf isreal logical_not "
@@ -306,7 +93,13 @@ ELEMENTWISE = (
     "log_sigmoid relu relu6 selu sigmoid silu softplus softsign sparse_plus sparse_sigmoid swish "
     "tanh_shrink leaky_relu celu elu gelu squareplus hard_shrink soft_shrink round nan_to_num"
 )
-DOMAINS = {"arccos": SMALL, "arcsin": SMALL, "arctanh": SMALL, "erfinv": SMALL, "arccosh": POSITIVE + 1}
+DOMAINS = {
+    "arccos": SMALL,
+    "arcsin": SMALL,
+    "arctanh": SMALL,
+    "erfinv": SMALL,
+    "arccosh": POSITIVE + 1,
+}
 DOMAINS |= dict.fromkeys("log log10 log1p log2 rsqrt sqrt".split(), POSITIVE)
 BINARY = (
     "add arctan2 divide divide_no_nan equal floor_divide fmax fmin fmod greater greater_equal "
@@ -324,125 +117,627 @@ ROWS: list[Row] = [
     *words("logical_not any all", TRUTH),
     *words(BINARY, X, Y),
     *words("add multiply subtract maximum minimum", X, 2.5),
-    row("power", POSITIVE, Y), row("ldexp", X, OTHER), row("nextafter", X, Y, _gradient=False),
+    row("power", POSITIVE, Y),
+    row("ldexp", X, OTHER),
+    row("nextafter", X, Y, _gradient=False),
     *words("gcd lcm bitwise_and bitwise_or bitwise_xor", WHOLE, OTHER),
     *words("bitwise_left_shift bitwise_right_shift left_shift right_shift", WHOLE, OTHER),
-    *words("dot matmul", X, Y.T, _batch=False), row("matmul", BATCH, TALL),
-    *words("inner kron outer", X, Y), row("vdot", X, Y),
-    *words(REDUCTIONS, X), *words(REDUCTIONS, X, axis=-1, keepdims=True),
+    *words("dot matmul", X, Y.T, _batch=False),
+    row("matmul", BATCH, TALL),
+    *words("inner kron outer", X, Y),
+    row("vdot", X, Y),
+    *words(REDUCTIONS, X),
+    *words(REDUCTIONS, X, axis=-1, keepdims=True),
     *words("max min sum mean var std all any prod", BATCH, axis=(0, -1)),
     *words("max min", X, axis=1, initial=1.0),
-    *words(SKIPPING, HOLES, axis=1), *words(SKIPPING, HOLES),
-    row("nanargmax", HOLES, axis=1, _oracle=lambda x, axis: marked(np.argmax)(np.where(np.isnan(x), -np.inf, x), axis)),
+    *words(SKIPPING, HOLES, axis=1),
+    *words(SKIPPING, HOLES),
+    row(
+        "nanargmax",
+        HOLES,
+        axis=1,
+        _oracle=lambda x, axis: marked(np.argmax)(np.where(np.isnan(x), -np.inf, x), axis),
+    ),
     row("nanargmin", HOLES, axis=1, _oracle=marked(np.argmin)),
-    *words("cumprod cumsum", X, axis=1), *words("cumprod cumsum", X), *words("nancumprod nancumsum", HOLES, axis=-1),
-    *words("quantile", X, 0.3, axis=1), *words("percentile", X, 30.0, axis=-1, keepdims=True),
+    *words("cumprod cumsum", X, axis=1),
+    *words("cumprod cumsum", X),
+    *words("nancumprod nancumsum", HOLES, axis=-1),
+    *words("quantile", X, 0.3, axis=1),
+    *words("percentile", X, 30.0, axis=-1, keepdims=True),
     row("quantile", X, np.array([0.1, 0.5], "float32"), _batch=False),
-    row("quantile", X, 0.4, method="nearest"), row("nanquantile", HOLES, 0.3, axis=1), row("nanpercentile", HOLES, 30.0),
-    *words("argsort sort", X), *words("argsort sort", X, axis=0),
-    row("average", X, axis=1, weights=POSITIVE), row("average", X),
-    row("count_nonzero", WHOLE, axis=1), row("diff", X), row("diff", X, n=2, axis=1), row("corrcoef", X, _tolerance=1e-4),
-    row("histogram", VECTOR, bins=4), row("histogram", VECTOR, bins=3, range=(-1.0, 1.0)), row("histogram", X, bins=3, _typed=False),
-    row("bincount", np.array([0, 2, 2, 5]), _compiled=False), row("bincount", np.array([0, 2]), weights=np.array([0.5, 1.5], "float32"), minlength=5, _compiled=False),
+    row("quantile", X, 0.4, method="nearest"),
+    row("nanquantile", HOLES, 0.3, axis=1),
+    row("nanpercentile", HOLES, 30.0),
+    *words("argsort sort", X),
+    *words("argsort sort", X, axis=0),
+    row("average", X, axis=1, weights=POSITIVE),
+    row("average", X),
+    row("count_nonzero", WHOLE, axis=1),
+    row("diff", X),
+    row("diff", X, n=2, axis=1),
+    row("corrcoef", X, _tolerance=1e-4),
+    row("histogram", VECTOR, bins=4),
+    row("histogram", VECTOR, bins=3, range=(-1.0, 1.0)),
+    row("histogram", X, bins=3, _typed=False),
+    row("bincount", np.array([0, 2, 2, 5]), _compiled=False),
+    row(
+        "bincount",
+        np.array([0, 2]),
+        weights=np.array([0.5, 1.5], "float32"),
+        minlength=5,
+        _compiled=False,
+    ),
     row("digitize", X, np.array([-1.0, 0.0, 1.0], "float32")),
-    row("searchsorted", np.sort(VECTOR), X, _batch=False), row("searchsorted", np.array([1, 2, 2, 3]), np.array([2]), side="right", _batch=False),
-    row("isin", WHOLE, np.array([1, 2, 3])), row("isin", WHOLE, np.array([1]), invert=True),
-    row("select", [TRUTH, LIES], [X, Y], default=5.0), row("where", TRUTH, X, Y), row("where", TRUTH, _compiled=False),
+    row("searchsorted", np.sort(VECTOR), X, _batch=False),
+    row("searchsorted", np.array([1, 2, 2, 3]), np.array([2]), side="right", _batch=False),
+    row("isin", WHOLE, np.array([1, 2, 3])),
+    row("isin", WHOLE, np.array([1]), invert=True),
+    row("select", [TRUTH, LIES], [X, Y], default=5.0),
+    row("where", TRUTH, X, Y),
+    row("where", TRUTH, _compiled=False),
     row("nonzero", TRUTH, _compiled=False),
-    row("unique", WHOLE, _compiled=False), row("unique", np.array([3, 1, 3]), return_index=True, return_inverse=True, return_counts=True, _compiled=False),
-    row("unique", np.array([[3, 1], [3, 1], [0, 5]]), axis=0, _compiled=False), row("unique", np.array([3, 1, 3]), size=4, fill_value=-1, _oracle=lambda x, size, fill_value: np.array([1, 3, -1, -1])),
-    row("argpartition", X, 2, _read=lambda i: np.sort(np.asarray(i)[:, :2]), _oracle=lambda x, k: np.sort(np.argsort(x)[:, :2])),
-    row("clip", X, -1.0, 0.5), row("round", X, decimals=1), row("nan_to_num", HOLES, nan=3.0),
-    *words("allclose isclose", X, X + 1e-6), row("isclose", HOLES, HOLES, equal_nan=True),
-    row("correlate", VECTOR, OTHER_VECTOR[:3], _batch=False), *[row("correlate", VECTOR, OTHER_VECTOR[:3], mode=mode, _batch=False) for mode in ("same", "full")],
-    row("cross", X[:, :3], Y[:, :3]), row("tensordot", BATCH, TALL, axes=([1], [2])), row("tensordot", X, Y.T, axes=1, _batch=False),
-    row("trapezoid", X), row("trapezoid", X, x=np.sort(Y)), row("vander", VECTOR, N=3), row("vander", VECTOR, increasing=True, _batch=False),
-    row("einsum", "bij,bjk->bik", BATCH, TALL), row("meshgrid", VECTOR, OTHER_VECTOR[:3]), row("meshgrid", VECTOR, OTHER_VECTOR, indexing="ij"),
-    *words("empty ones zeros", (2, 3)), *words("ones zeros", (2,), dtype="int32"), row("full", (2, 3), 7), row("full", (2,), 1.5, dtype="float16"), row("full_like", X, 2),
-    row("arange", 5), row("arange", 1.0, 2.0, 0.25), row("eye", 3), row("eye", 2, 4, k=1), row("identity", 3), row("tri", 3), row("tri", 2, M=4, k=1, _oracle=np.tri),
-    row("linspace", 0.0, 1.0, num=5), row("linspace", X, Y, num=3, endpoint=False, axis=1), row("logspace", 0.0, 2.0, num=4, base=2), row("geomspace", 1.0, 8.0, num=4),
-    *words("ndim size shape", X, _compiled=False, _typed=False, _oracle=None), row("dtype", X, _compiled=False, _typed=False, _oracle=lambda x: [], _read=lambda name: [] if name == "float32" else [1]),
-    row("is_tensor", X, _compiled=False, _typed=False, _oracle=lambda x: False), row("convert_to_numpy", X, _compiled=False, _typed=False, _oracle=np.array),
+    row("unique", WHOLE, _compiled=False),
+    row(
+        "unique",
+        np.array([3, 1, 3]),
+        return_index=True,
+        return_inverse=True,
+        return_counts=True,
+        _compiled=False,
+    ),
+    row("unique", np.array([[3, 1], [3, 1], [0, 5]]), axis=0, _compiled=False),
+    row(
+        "unique",
+        np.array([3, 1, 3]),
+        size=4,
+        fill_value=-1,
+        _oracle=lambda x, size, fill_value: np.array([1, 3, -1, -1]),
+    ),
+    row(
+        "argpartition",
+        X,
+        2,
+        _read=lambda i: np.sort(np.asarray(i)[:, :2]),
+        _oracle=lambda x, k: np.sort(np.argsort(x)[:, :2]),
+    ),
+    row("clip", X, -1.0, 0.5),
+    row("round", X, decimals=1),
+    row("nan_to_num", HOLES, nan=3.0),
+    *words("allclose isclose", X, X + 1e-6),
+    row("isclose", HOLES, HOLES, equal_nan=True),
+    row("correlate", VECTOR, OTHER_VECTOR[:3], _batch=False),
+    *[
+        row("correlate", VECTOR, OTHER_VECTOR[:3], mode=mode, _batch=False)
+        for mode in ("same", "full")
+    ],
+    row("cross", X[:, :3], Y[:, :3]),
+    row("tensordot", BATCH, TALL, axes=([1], [2])),
+    row("tensordot", X, Y.T, axes=1, _batch=False),
+    row("trapezoid", X),
+    row("trapezoid", X, x=np.sort(Y)),
+    row("vander", VECTOR, N=3),
+    row("vander", VECTOR, increasing=True, _batch=False),
+    row("einsum", "bij,bjk->bik", BATCH, TALL),
+    row("meshgrid", VECTOR, OTHER_VECTOR[:3]),
+    row("meshgrid", VECTOR, OTHER_VECTOR, indexing="ij"),
+    *words("empty ones zeros", (2, 3)),
+    *words("ones zeros", (2,), dtype="int32"),
+    row("full", (2, 3), 7),
+    row("full", (2,), 1.5, dtype="float16"),
+    row("full_like", X, 2),
+    row("arange", 5),
+    row("arange", 1.0, 2.0, 0.25),
+    row("eye", 3),
+    row("eye", 2, 4, k=1),
+    row("identity", 3),
+    row("tri", 3),
+    row("tri", 2, M=4, k=1, _oracle=np.tri),
+    row("linspace", 0.0, 1.0, num=5),
+    row("linspace", X, Y, num=3, endpoint=False, axis=1),
+    row("logspace", 0.0, 2.0, num=4, base=2),
+    row("geomspace", 1.0, 8.0, num=4),
+    *words("ndim size shape", X, _compiled=False, _typed=False, _oracle=None),
+    row(
+        "dtype",
+        X,
+        _compiled=False,
+        _typed=False,
+        _oracle=lambda x: [],
+        _read=lambda name: [] if name == "float32" else [1],
+    ),
+    row("is_tensor", X, _compiled=False, _typed=False, _oracle=lambda x: False),
+    row("convert_to_numpy", X, _compiled=False, _typed=False, _oracle=np.array),
     # shapes
-    *words("fliplr flipud ravel flip transpose squeeze", X), row("flip", X, axis=1), row("squeeze", X[:, None], axis=1), row("transpose", BATCH, axes=(0, 2, 1)),
-    *words("diag tril triu", X, _batch=False), row("diag", VECTOR, k=1), row("tril", BATCH, k=-1), row("triu", BATCH, k=1), row("diagflat", X, k=-1),
-    *words("diagonal trace", X, _batch=False), *words("diagonal trace", BATCH, offset=1, axis1=1, axis2=2),
-    row("expand_dims", X, 1), row("broadcast_to", X[:, :1], (3, 4), _batch=False), row("reshape", X, (3, 2, 2), _batch=False), row("reshape", X, (-1, 2), _batch=False),
-    row("moveaxis", BATCH, 1, -1), row("swapaxes", BATCH, 1, 2), row("roll", X, 2), row("roll", X, 1, axis=1), row("rot90", X), row("rot90", BATCH, k=3, axes=(1, 2)),
-    row("repeat", X, 2), row("repeat", X, 3, axis=1), row("tile", X, 2), row("tile", X, (1, 2)), row("take", X, np.array([2, 0]), axis=1), row("take", X, np.array([5, 1])),
-    row("take_along_axis", X, np.argsort(X), axis=1), *words("dstack hstack vstack concatenate", [X, Y]), row("concatenate", [X, Y], axis=1), row("stack", [X, Y]), row("stack", [X, Y], axis=-1),
-    row("append", X, Y), row("append", X, Y, axis=1), row("array_split", X, 3, axis=1), row("split", X, 2, axis=1), row("split", X, [1, 3], axis=-1),
-    row("dsplit", BATCH, 2), row("hsplit", X, 2), row("vsplit", X, 3, _batch=False), row("unravel_index", np.array([5, 1]), (2, 3), _batch=False),
-    row("pad", X, ((0, 0), (1, 2))), row("pad", X, ((1, 1), (0, 2)), mode="reflect"), row("pad", X, ((1, 0), (0, 0)), constant_values=2.0),
+    *words("fliplr flipud ravel flip transpose squeeze", X),
+    row("flip", X, axis=1),
+    row("squeeze", X[:, None], axis=1),
+    row("transpose", BATCH, axes=(0, 2, 1)),
+    *words("diag tril triu", X, _batch=False),
+    row("diag", VECTOR, k=1),
+    row("tril", BATCH, k=-1),
+    row("triu", BATCH, k=1),
+    row("diagflat", X, k=-1),
+    *words("diagonal trace", X, _batch=False),
+    *words("diagonal trace", BATCH, offset=1, axis1=1, axis2=2),
+    row("expand_dims", X, 1),
+    row("broadcast_to", X[:, :1], (3, 4), _batch=False),
+    row("reshape", X, (3, 2, 2), _batch=False),
+    row("reshape", X, (-1, 2), _batch=False),
+    row("moveaxis", BATCH, 1, -1),
+    row("swapaxes", BATCH, 1, 2),
+    row("roll", X, 2),
+    row("roll", X, 1, axis=1),
+    row("rot90", X),
+    row("rot90", BATCH, k=3, axes=(1, 2)),
+    row("repeat", X, 2),
+    row("repeat", X, 3, axis=1),
+    row("tile", X, 2),
+    row("tile", X, (1, 2)),
+    row("take", X, np.array([2, 0]), axis=1),
+    row("take", X, np.array([5, 1])),
+    row("take_along_axis", X, np.argsort(X), axis=1),
+    *words("dstack hstack vstack concatenate", [X, Y]),
+    row("concatenate", [X, Y], axis=1),
+    row("stack", [X, Y]),
+    row("stack", [X, Y], axis=-1),
+    row("append", X, Y),
+    row("append", X, Y, axis=1),
+    row("array_split", X, 3, axis=1),
+    row("split", X, 2, axis=1),
+    row("split", X, [1, 3], axis=-1),
+    row("dsplit", BATCH, 2),
+    row("hsplit", X, 2),
+    row("vsplit", X, 3, _batch=False),
+    row("unravel_index", np.array([5, 1]), (2, 3), _batch=False),
+    row("pad", X, ((0, 0), (1, 2))),
+    row("pad", X, ((1, 1), (0, 2)), mode="reflect"),
+    row("pad", X, ((1, 0), (0, 0)), constant_values=2.0),
     row("view", X, dtype="int32", _oracle=lambda x, dtype: x.astype("float32").view(dtype)),
     row("view", WHOLE, dtype="int16", _oracle=lambda x, dtype: x.astype("int32").view(dtype)),
     # types and places
-    row("cast", X, "int32", _oracle=lambda x, t: x.astype(t)), row("convert_to_tensor", X, _oracle=np.array), row("array", X, dtype="int32", _oracle=lambda x, dtype: x.astype(dtype)),
-    row("saturate_cast", 300 * X, "uint8", _oracle=lambda x, t: np.clip(x, 0, 255).astype(t)), row("saturate_cast", WHOLE, "uint8", _oracle=lambda x, t: np.clip(x, 0, 255)),
+    row("cast", X, "int32", _oracle=lambda x, t: x.astype(t)),
+    row("convert_to_tensor", X, _oracle=np.array),
+    row("array", X, dtype="int32", _oracle=lambda x, dtype: x.astype(dtype)),
+    row("saturate_cast", 300 * X, "uint8", _oracle=lambda x, t: np.clip(x, 0, 255).astype(t)),
+    row("saturate_cast", WHOLE, "uint8", _oracle=lambda x, t: np.clip(x, 0, 255)),
     row("slice", X, np.array([1, 1]), (2, 3), _oracle=lambda x, i, n: x[1:3, 1:4], _batch=False),
-    row("slice_update", X, np.array([1, 1]), Y[:2, :2], _oracle=lambda x, i, u: np.block([[x[:1]], [x[1:3, :1], u, x[1:3, 3:]]]), _batch=False),
-    row("scatter", np.array([[1], [3], [1]]), X, (4, 4), _oracle=lambda i, v, n: scattered(np.zeros(n), i, v, np.add), _batch=False),
-    row("scatter_update", X, np.array([[1, 2], [0, 0]]), np.array([5.0, 6.0], "float32"), _oracle=lambda x, i, u: scattered(x * (1 - scattered(0 * x, i, 1, np.add)), i, u, np.add), _batch=False),
-    *[row("scatter_update", X, np.array([[1], [1]]), Y[:2], reduction=how, _oracle=lambda x, i, u, reduction, f=f: scattered(x, i, u, f), _batch=False, _gradient=how != "mul")
-      for how, f in (("add", np.add), ("max", np.maximum), ("min", np.minimum), ("mul", np.multiply))],
-    row("stop_gradient", X, _gradient=False), row("unstack", BATCH, axis=1, _oracle=lambda x, axis: list(np.moveaxis(x, axis, 0))), row("unstack", X, num=3, _oracle=lambda x, num: list(x), _batch=False),
+    row(
+        "slice_update",
+        X,
+        np.array([1, 1]),
+        Y[:2, :2],
+        _oracle=lambda x, i, u: np.block([[x[:1]], [x[1:3, :1], u, x[1:3, 3:]]]),
+        _batch=False,
+    ),
+    row(
+        "scatter",
+        np.array([[1], [3], [1]]),
+        X,
+        (4, 4),
+        _oracle=lambda i, v, n: scattered(np.zeros(n), i, v, np.add),
+        _batch=False,
+    ),
+    row(
+        "scatter_update",
+        X,
+        np.array([[1, 2], [0, 0]]),
+        np.array([5.0, 6.0], "float32"),
+        _oracle=lambda x, i, u: scattered(x * (1 - scattered(0 * x, i, 1, np.add)), i, u, np.add),
+        _batch=False,
+    ),
+    *[
+        row(
+            "scatter_update",
+            X,
+            np.array([[1], [1]]),
+            Y[:2],
+            reduction=how,
+            _oracle=lambda x, i, u, reduction, f=f: scattered(x, i, u, f),
+            _batch=False,
+            _gradient=how != "mul",
+        )
+        for how, f in (
+            ("add", np.add),
+            ("max", np.maximum),
+            ("min", np.minimum),
+            ("mul", np.multiply),
+        )
+    ],
+    row("stop_gradient", X, _gradient=False),
+    row("unstack", BATCH, axis=1, _oracle=lambda x, axis: list(np.moveaxis(x, axis, 0))),
+    row("unstack", X, num=3, _oracle=lambda x, num: list(x), _batch=False),
     # linear algebra
-    *words("det inv logdet slogdet", SQUARE, _tolerance=1e-4), row("cholesky", SYMMETRIC), row("cholesky", SYMMETRIC, upper=True, _oracle=lambda x, upper: np.swapaxes(np.linalg.cholesky(x), 1, 2)),
-    row("cholesky_inverse", FACTOR, _oracle=lambda f: np.linalg.inv(f @ np.swapaxes(f, 1, 2)), _tolerance=1e-4, _typed=False), row("cholesky_inverse", FACTOR[0], _oracle=lambda f: np.linalg.inv(f @ f.T), _tolerance=1e-4, _batch=False), row("cholesky_inverse", np.swapaxes(FACTOR, 1, 2), upper=True, _oracle=lambda f, upper: np.linalg.inv(np.swapaxes(f, 1, 2) @ f), _tolerance=1e-4, _typed=False),
-    row("eig", SQUARE, _read=lambda w, v: v * w[:, None] @ np.linalg.inv(v), _oracle=lambda x: x, _tolerance=1e-4, _gradient=False),
-    row("eigh", SYMMETRIC, _read=lambda w, v: v * w[:, None] @ np.swapaxes(v, 1, 2), _oracle=lambda x: x, _tolerance=1e-4),
-    row("lu_factor", SQUARE, _oracle=lambda x: [np.stack(part) for part in zip(*map(scipy.linalg.lu_factor, x), strict=True)]),
-    row("qr", TALL, _read=lambda q, r: q @ r, _oracle=lambda x: x), row("qr", TALL, mode="complete", _read=lambda q, r: [q @ r, q @ np.swapaxes(q, 1, 2)], _oracle=lambda x, mode: [x, np.stack([np.eye(4)] * 2)], _gradient=False),
-    row("svd", SQUARE, _read=lambda u, s, v: [u * s[:, None] @ v, s], _oracle=lambda x: [x, np.linalg.svd(x)[1]], _tolerance=1e-4), row("svd", TALL, compute_uv=False),
-    row("svd", TALL, full_matrices=False, _read=lambda u, s, v: u * s[:, None] @ v, _oracle=lambda x, full_matrices: x),
-    row("solve", SQUARE, TALL[:, :3], _tolerance=1e-4), row("solve", SQUARE[0], VECTOR[:3], _batch=False, _tolerance=1e-4), row("pinv", TALL, _tolerance=1e-4), row("matrix_rank", TALL), row("matrix_rank", TALL, tol=2.0),
-    row("solve_triangular", SQUARE, TALL[:, :3], _oracle=lambda a, b: np.linalg.solve(np.triu(a), b), _tolerance=1e-4), row("solve_triangular", SQUARE[0], VECTOR[:3], lower=True, _oracle=lambda a, b, lower: np.linalg.solve(np.tril(a), b), _batch=False, _tolerance=1e-4),
-    row("lstsq", TALL[0], VECTOR[:4], _oracle=lambda a, b: np.linalg.lstsq(a, b)[0], _batch=False, _tolerance=1e-4),
-    row("norm", X), row("norm", X, axis=1, ord=1), row("norm", X, ord="nuc", _batch=False, _tolerance=1e-4), row("norm", BATCH, axis=(1, 2), ord="fro", keepdims=True),
+    *words("det inv logdet slogdet", SQUARE, _tolerance=1e-4),
+    row("cholesky", SYMMETRIC),
+    row(
+        "cholesky",
+        SYMMETRIC,
+        upper=True,
+        _oracle=lambda x, upper: np.swapaxes(np.linalg.cholesky(x), 1, 2),
+    ),
+    row(
+        "cholesky_inverse",
+        FACTOR,
+        _oracle=lambda f: np.linalg.inv(f @ np.swapaxes(f, 1, 2)),
+        _tolerance=1e-4,
+        _typed=False,
+    ),
+    row(
+        "cholesky_inverse",
+        FACTOR[0],
+        _oracle=lambda f: np.linalg.inv(f @ f.T),
+        _tolerance=1e-4,
+        _batch=False,
+    ),
+    row(
+        "cholesky_inverse",
+        np.swapaxes(FACTOR, 1, 2),
+        upper=True,
+        _oracle=lambda f, upper: np.linalg.inv(np.swapaxes(f, 1, 2) @ f),
+        _tolerance=1e-4,
+        _typed=False,
+    ),
+    row(
+        "eig",
+        SQUARE,
+        _read=lambda w, v: v * w[:, None] @ np.linalg.inv(v),
+        _oracle=lambda x: x,
+        _tolerance=1e-4,
+        _gradient=False,
+    ),
+    row(
+        "eigh",
+        SYMMETRIC,
+        _read=lambda w, v: v * w[:, None] @ np.swapaxes(v, 1, 2),
+        _oracle=lambda x: x,
+        _tolerance=1e-4,
+    ),
+    row(
+        "lu_factor",
+        SQUARE,
+        _oracle=lambda x: [
+            np.stack(part) for part in zip(*map(scipy.linalg.lu_factor, x), strict=True)
+        ],
+    ),
+    row("qr", TALL, _read=lambda q, r: q @ r, _oracle=lambda x: x),
+    row(
+        "qr",
+        TALL,
+        mode="complete",
+        _read=lambda q, r: [q @ r, q @ np.swapaxes(q, 1, 2)],
+        _oracle=lambda x, mode: [x, np.stack([np.eye(4)] * 2)],
+        _gradient=False,
+    ),
+    row(
+        "svd",
+        SQUARE,
+        _read=lambda u, s, v: [u * s[:, None] @ v, s],
+        _oracle=lambda x: [x, np.linalg.svd(x)[1]],
+        _tolerance=1e-4,
+    ),
+    row("svd", TALL, compute_uv=False),
+    row(
+        "svd",
+        TALL,
+        full_matrices=False,
+        _read=lambda u, s, v: u * s[:, None] @ v,
+        _oracle=lambda x, full_matrices: x,
+    ),
+    row("solve", SQUARE, TALL[:, :3], _tolerance=1e-4),
+    row("solve", SQUARE[0], VECTOR[:3], _batch=False, _tolerance=1e-4),
+    row("pinv", TALL, _tolerance=1e-4),
+    row("matrix_rank", TALL),
+    row("matrix_rank", TALL, tol=2.0),
+    row(
+        "solve_triangular",
+        SQUARE,
+        TALL[:, :3],
+        _oracle=lambda a, b: np.linalg.solve(np.triu(a), b),
+        _tolerance=1e-4,
+    ),
+    row(
+        "solve_triangular",
+        SQUARE[0],
+        VECTOR[:3],
+        lower=True,
+        _oracle=lambda a, b, lower: np.linalg.solve(np.tril(a), b),
+        _batch=False,
+        _tolerance=1e-4,
+    ),
+    row(
+        "lstsq",
+        TALL[0],
+        VECTOR[:4],
+        _oracle=lambda a, b: np.linalg.lstsq(a, b)[0],
+        _batch=False,
+        _tolerance=1e-4,
+    ),
+    row("norm", X),
+    row("norm", X, axis=1, ord=1),
+    row("norm", X, ord="nuc", _batch=False, _tolerance=1e-4),
+    row("norm", BATCH, axis=(1, 2), ord="fro", keepdims=True),
     # beyond NumPy
-    row("logsumexp", X, axis=1, keepdims=True), row("logsumexp", 1000 * X), row("cdist", TALL, SQUARE, _oracle=lambda x, y: np.linalg.norm(x[:, :, None] - y[:, None], axis=-1)),
-    *[row(f"segment_{name}", floats(5, 3), SEGMENTS, num_segments=4, _oracle=segments(f, start), _batch=False, _gradient=name != "prod")
-      for name, f, start in (("max", np.maximum, -np.inf), ("min", np.minimum, np.inf), ("sum", np.add, 0), ("prod", np.multiply, 1))],
-    row("top_k", X, 2), row("in_top_k", np.array([0, 3, 1]), X, 2, _oracle=lambda t, p, k: np.array([(np.argsort(-q)[:k] == c).any() for q, c in zip(p, t, strict=True)])),
-    row("rearrange", BATCH, "b h (w v) -> (b v) w h", v=2, _typed=False, _oracle=lambda x, p, v: x.reshape(2, 3, 2, 2).transpose(0, 3, 2, 1).reshape(4, 2, 3)), row("rearrange", BATCH, "b ... c -> c 1 b ...", _typed=False, _oracle=lambda x, p: x.transpose(2, 0, 1)[:, None]),
+    row("logsumexp", X, axis=1, keepdims=True),
+    row("logsumexp", 1000 * X),
+    row(
+        "cdist",
+        TALL,
+        SQUARE,
+        _oracle=lambda x, y: np.linalg.norm(x[:, :, None] - y[:, None], axis=-1),
+    ),
+    *[
+        row(
+            f"segment_{name}",
+            floats(5, 3),
+            SEGMENTS,
+            num_segments=4,
+            _oracle=segments(f, start),
+            _batch=False,
+            _gradient=name != "prod",
+        )
+        for name, f, start in (
+            ("max", np.maximum, -np.inf),
+            ("min", np.minimum, np.inf),
+            ("sum", np.add, 0),
+            ("prod", np.multiply, 1),
+        )
+    ],
+    row("top_k", X, 2),
+    row(
+        "in_top_k",
+        np.array([0, 3, 1]),
+        X,
+        2,
+        _oracle=lambda t, p, k: np.array(
+            [(np.argsort(-q)[:k] == c).any() for q, c in zip(p, t, strict=True)]
+        ),
+    ),
+    row(
+        "rearrange",
+        BATCH,
+        "b h (w v) -> (b v) w h",
+        v=2,
+        _typed=False,
+        _oracle=lambda x, p, v: x.reshape(2, 3, 2, 2).transpose(0, 3, 2, 1).reshape(4, 2, 3),
+    ),
+    row(
+        "rearrange",
+        BATCH,
+        "b ... c -> c 1 b ...",
+        _typed=False,
+        _oracle=lambda x, p: x.transpose(2, 0, 1)[:, None],
+    ),
     # networks
-    *words("softmax log_softmax", X, axis=-1), *words("softmax log_softmax", BATCH, axis=1), row("glu", X), row("gelu", X, approximate=False), row("celu", X, alpha=0.5), row("elu", X, alpha=0.5), row("leaky_relu", X, negative_slope=0.1), row("squareplus", X, b=1.0),
-    row("hard_shrink", X, threshold=1.0), row("soft_shrink", X, threshold=1.0), row("threshold", X, 0.5, -1.0, _oracle=lambda x, t, d: np.where(x > t, x, d)), row("sparsemax", X, _oracle=sparsemax), row("sparsemax", BATCH, axis=1, _oracle=sparsemax),
-    row("one_hot", WHOLE, 4, _oracle=lambda x, n: x[..., None] == np.arange(n)), row("one_hot", WHOLE, 4, axis=1, dtype="int32", _oracle=lambda x, n, axis, dtype: x[:, None] == np.arange(n)[:, None]),
-    row("multi_hot", WHOLE, 4, _oracle=lambda x, n: (x[..., None] == np.arange(n)).any(1)), row("multi_hot", WHOLE[0], num_classes=4, _oracle=lambda x, num_classes: np.isin(np.arange(num_classes), x)),
-    row("polar", POSITIVE, X, _oracle=lambda r, a: r * np.exp(1j * a), _gradient=False), row("psnr", X, Y, 2.0, _oracle=lambda x, y, m: 10 * np.log10(m**2 / np.mean((x - y) ** 2))),
-    row("max_pool", IMAGES, 2, _oracle=lambda x, n: windows(x, (2, 2), (2, 2), np.max), _typed=False), row("average_pool", IMAGES, (2, 3), strides=(1, 2), _oracle=lambda x, n, strides: windows(x, n, strides, np.mean)),
-    *words("max_pool average_pool", IMAGES, 3, strides=2, padding="same", _oracle="keras"), *words("max_pool average_pool", PLANES, 2, strides=2, data_format="channels_first", _oracle="keras"),
-    row("adaptive_average_pool", IMAGES, (2, 4), _oracle=lambda x, n: adaptive(x, n, np.mean)), row("adaptive_max_pool", IMAGES, 3, _oracle=lambda x, n: adaptive(x, (3, 3), np.max)), row("adaptive_max_pool", PLANES, 2, data_format="channels_first", _oracle="keras"),
-    row("conv", IMAGES, floats(2, 3, 4, 5), strides=(1, 2), _oracle=convolved, _batch=False), row("conv", IMAGES, floats(3, 2, 4, 5), dilation_rate=2, _oracle=lambda x, k, dilation_rate: convolved(x, k, dilation=dilation_rate), _batch=False),
-    row("conv", PLANES, floats(3, 3, 2, 6), padding="same", data_format="channels_first", _oracle="keras", _batch=False), row("conv", BATCH, floats(2, 4, 3), padding="causal", _typed=False, _oracle=lambda x, k, padding: convolved(np.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :, None], k[:, None])[:, :, 0], _batch=False),
-    row("depthwise_conv", IMAGES, floats(2, 2, 4, 3), strides=(2, 1), _oracle=depthwise, _batch=False), row("depthwise_conv", PLANES, floats(2, 2, 4, 1), padding="same", data_format="channels_first", _oracle="keras", _batch=False),
-    row("separable_conv", IMAGES, floats(2, 2, 4, 2), floats(1, 1, 8, 3), _oracle=lambda x, d, p: convolved(depthwise(x, d), p), _batch=False),
-    row("conv_transpose", IMAGES, floats(3, 2, 5, 4), strides=(2, 3), _oracle=transposed, _batch=False), row("conv_transpose", IMAGES, floats(3, 3, 5, 4), strides=2, padding="same", _oracle="keras", _batch=False), row("conv_transpose", PLANES, floats(2, 2, 3, 4), strides=2, output_padding=1, data_format="channels_first", _oracle="keras", _batch=False),
-    row("unfold", PLANES, (2, 3), dilation=1, padding=1, stride=2, _oracle=unfolded), row("unfold", PLANES, (2, 2), dilation=2, padding=0, stride=1, _oracle=unfolded), row("fold", floats(2, 12, 9), (5, 6), (2, 3), dilation=1, padding=1, stride=2, _oracle=folded),
-    row("depth_to_space", IMAGES, 2, _oracle=to_space), row("depth_to_space", PLANES, 2, data_format="channels_first", _oracle=to_space), row("space_to_depth", floats(2, 4, 6, 3), 2, _oracle=to_depth),
-    row("moments", BATCH, axes=[1], _oracle=lambda x, axes: [x.mean(1), x.var(1)]), row("moments", BATCH, axes=(0, 2), keepdims=True, _oracle=lambda x, axes, keepdims: [x.mean(axes, keepdims=True), x.var(axes, keepdims=True)]),
-    row("batch_normalization", BATCH, VECTOR[:4], POSITIVE[0], -1, offset=VECTOR[:4], scale=POSITIVE[1], _oracle=lambda x, m, v, a, offset, scale: (x - m) / np.sqrt(v + 1e-3) * scale + offset, _batch=False),
-    row("layer_normalization", BATCH, VECTOR[:4], POSITIVE[0, :4], _oracle=lambda x, g, b: normalised(x) * g + b, _batch=False), row("rms_normalization", BATCH, POSITIVE[0], _oracle=lambda x, s: x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-7) * s, _batch=False),
-    row("normalize", X, _oracle=lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)), row("normalize", X, axis=1, order=1, _oracle=lambda x, axis, order: x / np.abs(x).sum(1, keepdims=True)),
-    row("binary_crossentropy", PROBABILITIES, SMALL**2, _oracle=lambda y, p: -y * np.log(p) - (1 - y) * np.log(1 - p), _tolerance=1e-4), row("binary_crossentropy", PROBABILITIES, 50 * X, from_logits=True, _oracle=lambda y, x, from_logits: softplus(x) - x * y),
-    row("categorical_crossentropy", PROBABILITIES, POSITIVE, _oracle=lambda y, p: -(y * np.log(p / p.sum(-1, keepdims=True))).sum(-1)), row("categorical_crossentropy", PROBABILITIES, 50 * X, from_logits=True, _oracle=lambda y, x, from_logits: softmax_entropy(y, x)),
-    row("sparse_categorical_crossentropy", np.array([0, 3, 1]), POSITIVE, _oracle=lambda y, p: -np.log(p[range(3), y] / p.sum(-1))), row("sparse_categorical_crossentropy", np.array([[0], [3], [1]]), X, from_logits=True, _oracle=lambda y, x, from_logits: softmax_entropy(np.eye(4)[y[:, 0]], x)),
-    row("dot_product_attention", floats(2, 3, 2, 4), floats(2, 5, 2, 4), floats(2, 5, 2, 4), _oracle=attention, _gradient=False),
+    *words("softmax log_softmax", X, axis=-1),
+    *words("softmax log_softmax", BATCH, axis=1),
+    row("glu", X),
+    row("gelu", X, approximate=False),
+    row("celu", X, alpha=0.5),
+    row("elu", X, alpha=0.5),
+    row("leaky_relu", X, negative_slope=0.1),
+    row("squareplus", X, b=1.0),
+    row("hard_shrink", X, threshold=1.0),
+    row("soft_shrink", X, threshold=1.0),
+    row("threshold", X, 0.5, -1.0, _oracle=lambda x, t, d: np.where(x > t, x, d)),
+    row("sparsemax", X, _oracle=sparsemax),
+    row("sparsemax", BATCH, axis=1, _oracle=sparsemax),
+    row("one_hot", WHOLE, 4, _oracle=lambda x, n: x[..., None] == np.arange(n)),
+    row(
+        "one_hot",
+        WHOLE,
+        4,
+        axis=1,
+        dtype="int32",
+        _oracle=lambda x, n, axis, dtype: x[:, None] == np.arange(n)[:, None],
+    ),
+    row("multi_hot", WHOLE, 4, _oracle=lambda x, n: (x[..., None] == np.arange(n)).any(1)),
+    row(
+        "multi_hot",
+        WHOLE[0],
+        num_classes=4,
+        _oracle=lambda x, num_classes: np.isin(np.arange(num_classes), x),
+    ),
+    row("polar", POSITIVE, X, _oracle=lambda r, a: r * np.exp(1j * a), _gradient=False),
+    row("psnr", X, Y, 2.0, _oracle=lambda x, y, m: 10 * np.log10(m**2 / np.mean((x - y) ** 2))),
+    row(
+        "max_pool", IMAGES, 2, _oracle=lambda x, n: windows(x, (2, 2), (2, 2), np.max), _typed=False
+    ),
+    row(
+        "average_pool",
+        IMAGES,
+        (2, 3),
+        strides=(1, 2),
+        _oracle=lambda x, n, strides: windows(x, n, strides, np.mean),
+    ),
+    *words("max_pool average_pool", IMAGES, 3, strides=2, padding="same", _oracle="keras"),
+    *words(
+        "max_pool average_pool", PLANES, 2, strides=2, data_format="channels_first", _oracle="keras"
+    ),
+    row("adaptive_average_pool", IMAGES, (2, 4), _oracle=lambda x, n: adaptive(x, n, np.mean)),
+    row("adaptive_max_pool", IMAGES, 3, _oracle=lambda x, n: adaptive(x, (3, 3), np.max)),
+    row("adaptive_max_pool", PLANES, 2, data_format="channels_first", _oracle="keras"),
+    row("conv", IMAGES, floats(2, 3, 4, 5), strides=(1, 2), _oracle=convolved, _batch=False),
+    row(
+        "conv",
+        IMAGES,
+        floats(3, 2, 4, 5),
+        dilation_rate=2,
+        _oracle=lambda x, k, dilation_rate: convolved(x, k, dilation=dilation_rate),
+        _batch=False,
+    ),
+    row(
+        "conv",
+        PLANES,
+        floats(3, 3, 2, 6),
+        padding="same",
+        data_format="channels_first",
+        _oracle="keras",
+        _batch=False,
+    ),
+    row(
+        "conv",
+        BATCH,
+        floats(2, 4, 3),
+        padding="causal",
+        _typed=False,
+        _oracle=lambda x, k, padding: convolved(
+            np.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :, None], k[:, None]
+        )[:, :, 0],
+        _batch=False,
+    ),
+    row(
+        "depthwise_conv",
+        IMAGES,
+        floats(2, 2, 4, 3),
+        strides=(2, 1),
+        _oracle=depthwise,
+        _batch=False,
+    ),
+    row(
+        "depthwise_conv",
+        PLANES,
+        floats(2, 2, 4, 1),
+        padding="same",
+        data_format="channels_first",
+        _oracle="keras",
+        _batch=False,
+    ),
+    row(
+        "separable_conv",
+        IMAGES,
+        floats(2, 2, 4, 2),
+        floats(1, 1, 8, 3),
+        _oracle=lambda x, d, p: convolved(depthwise(x, d), p),
+        _batch=False,
+    ),
+    row(
+        "conv_transpose",
+        IMAGES,
+        floats(3, 2, 5, 4),
+        strides=(2, 3),
+        _oracle=transposed,
+        _batch=False,
+    ),
+    row(
+        "conv_transpose",
+        IMAGES,
+        floats(3, 3, 5, 4),
+        strides=2,
+        padding="same",
+        _oracle="keras",
+        _batch=False,
+    ),
+    row(
+        "conv_transpose",
+        PLANES,
+        floats(2, 2, 3, 4),
+        strides=2,
+        output_padding=1,
+        data_format="channels_first",
+        _oracle="keras",
+        _batch=False,
+    ),
+    row("unfold", PLANES, (2, 3), dilation=1, padding=1, stride=2, _oracle=unfolded),
+    row("unfold", PLANES, (2, 2), dilation=2, padding=0, stride=1, _oracle=unfolded),
+    row("fold", floats(2, 12, 9), (5, 6), (2, 3), dilation=1, padding=1, stride=2, _oracle=folded),
+    row("depth_to_space", IMAGES, 2, _oracle=to_space),
+    row("depth_to_space", PLANES, 2, data_format="channels_first", _oracle=to_space),
+    row("space_to_depth", floats(2, 4, 6, 3), 2, _oracle=to_depth),
+    row("moments", BATCH, axes=[1], _oracle=lambda x, axes: [x.mean(1), x.var(1)]),
+    row(
+        "moments",
+        BATCH,
+        axes=(0, 2),
+        keepdims=True,
+        _oracle=lambda x, axes, keepdims: [x.mean(axes, keepdims=True), x.var(axes, keepdims=True)],
+    ),
+    row(
+        "batch_normalization",
+        BATCH,
+        VECTOR[:4],
+        POSITIVE[0],
+        -1,
+        offset=VECTOR[:4],
+        scale=POSITIVE[1],
+        _oracle=lambda x, m, v, a, offset, scale: (x - m) / np.sqrt(v + 1e-3) * scale + offset,
+        _batch=False,
+    ),
+    row(
+        "layer_normalization",
+        BATCH,
+        VECTOR[:4],
+        POSITIVE[0, :4],
+        _oracle=lambda x, g, b: normalised(x) * g + b,
+        _batch=False,
+    ),
+    row(
+        "rms_normalization",
+        BATCH,
+        POSITIVE[0],
+        _oracle=lambda x, s: x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-7) * s,
+        _batch=False,
+    ),
+    row("normalize", X, _oracle=lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)),
+    row(
+        "normalize",
+        X,
+        axis=1,
+        order=1,
+        _oracle=lambda x, axis, order: x / np.abs(x).sum(1, keepdims=True),
+    ),
+    row(
+        "binary_crossentropy",
+        PROBABILITIES,
+        SMALL**2,
+        _oracle=lambda y, p: -y * np.log(p) - (1 - y) * np.log(1 - p),
+        _tolerance=1e-4,
+    ),
+    row(
+        "binary_crossentropy",
+        PROBABILITIES,
+        50 * X,
+        from_logits=True,
+        _oracle=lambda y, x, from_logits: softplus(x) - x * y,
+    ),
+    row(
+        "categorical_crossentropy",
+        PROBABILITIES,
+        POSITIVE,
+        _oracle=lambda y, p: -(y * np.log(p / p.sum(-1, keepdims=True))).sum(-1),
+    ),
+    row(
+        "categorical_crossentropy",
+        PROBABILITIES,
+        50 * X,
+        from_logits=True,
+        _oracle=lambda y, x, from_logits: softmax_entropy(y, x),
+    ),
+    row(
+        "sparse_categorical_crossentropy",
+        np.array([0, 3, 1]),
+        POSITIVE,
+        _oracle=lambda y, p: -np.log(p[range(3), y] / p.sum(-1)),
+    ),
+    row(
+        "sparse_categorical_crossentropy",
+        np.array([[0], [3], [1]]),
+        X,
+        from_logits=True,
+        _oracle=lambda y, x, from_logits: softmax_entropy(np.eye(4)[y[:, 0]], x),
+    ),
+    row(
+        "dot_product_attention",
+        floats(2, 3, 2, 4),
+        floats(2, 5, 2, 4),
+        floats(2, 5, 2, 4),
+        _oracle=attention,
+        _gradient=False,
+    ),
 ]
 
 
 def oracle_of(case: Row) -> Callable[..., Any]:
-    """The row's oracle as a function; NumPy's of the same name unless it has another."""
+    """The row's oracle as a function."""
     if case.oracle == "keras":
-        import keras
-
-        function = getattr(keras.ops, case.name)
-        return lambda *args, **kwargs: function(*map(narrow, args), **kwargs)
-    found = case.oracle or oracle(case.name)
-    assert found is not None, f"no oracle for {case.name}"
-    return functools.partial(found)
-
-
-def narrow(x: Any) -> Any:
-    return x.astype("float32") if isinstance(x, np.ndarray) and x.dtype == np.float64 else x
+        return oracles.of_keras(case.name)
+    return case.oracle or oracles.named(case.name)

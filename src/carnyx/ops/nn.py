@@ -26,6 +26,11 @@ def _pool(function: Any) -> Any:
     return run
 
 
+def _hard_tanh(x: Any) -> Any:
+    """In floats: the -1 of uint8 is 255."""
+    return of_floats(jax.nn.hard_tanh)(x).astype(jnp.result_type(x, 1))
+
+
 def _kept(x: Any, threshold: float = 0.5) -> Any:
     """x where |x| > threshold, else 0."""
     return jnp.where(jnp.abs(x) > threshold, x, jnp.zeros_like(x))
@@ -41,8 +46,8 @@ TABLES = {
         "hard_sigmoid": (jax.nn.hard_sigmoid, "min(max(x / 6 + 0.5, 0), 1)."),
         "hard_silu": (jax.nn.hard_silu, "x hard_sigmoid(x)."),
         "hard_swish": (jax.nn.hard_silu, "x hard_sigmoid(x)."),
-        "hard_tanh": (jax.nn.hard_tanh, "min(max(x, -1), 1)."),
-        "log_sigmoid": (jax.nn.log_sigmoid, "-log(1 + exp(-x))."),
+        "hard_tanh": (_hard_tanh, "min(max(x, -1), 1)."),
+        "log_sigmoid": (of_floats(jax.nn.log_sigmoid), "-log(1 + exp(-x))."),
         "relu": (jax.nn.relu, "max(x, 0)."),
         "relu6": (jax.nn.relu6, "min(max(x, 0), 6)."),
         "selu": (jax.nn.selu, "1.0507 x above 0, 1.7581 (exp(x) - 1) below."),
@@ -78,8 +83,8 @@ TABLES = {
     },
     "x, axis=-1": {
         "glu": (jax.nn.glu, "a sigmoid(b) for the halves a, b of `axis` (Dauphin et al. 2017)."),
-        "log_softmax": (jax.nn.log_softmax, "x - log(sum(exp x)) along `axis`."),
-        "softmax": (jax.nn.softmax, "exp(x) / sum(exp x) along `axis`."),
+        "log_softmax": (of_floats(jax.nn.log_softmax), "x - log(sum(exp x)) along `axis`."),
+        "softmax": (of_floats(jax.nn.softmax), "exp(x) / sum(exp x) along `axis`."),
     },
     "inputs, pool_size, strides=None, padding='valid', data_format=None": {
         "average_pool": (
