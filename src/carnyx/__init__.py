@@ -34,7 +34,7 @@ _NAMES = {
 _MODULES = (
     "activations backend callbacks config constraints datasets dtype_policies initializers layers "
     "losses metrics mixed_precision models ops optimizers preprocessing random regularizers saving "
-    "utils wrappers"
+    "tree utils wrappers"
 ).split()
 
 __all__ = ["__version__", *_NAMES, *_MODULES]  # noqa: PLE0604  # made from the tables above

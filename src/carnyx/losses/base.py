@@ -24,6 +24,7 @@ from carnyx.core.config import (
 )
 from carnyx.core.state import get_mask
 from carnyx.losses import targets as target_rules
+from carnyx.ops.crossentropy import as_floats
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
 
@@ -37,14 +38,6 @@ def as_tensors(structure: Any, dtype: str | None) -> Any:
     if isinstance(structure, (list, tuple)) and not any(map(np.ndim, jax.tree.leaves(structure))):
         return convert(structure)
     return jax.tree.map(convert, structure)
-
-
-def as_floats(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-    """Both as float arrays of y_pred's type (`floatx` for integers)."""
-    y_pred = jnp.asarray(y_pred)
-    if not jnp.issubdtype(y_pred.dtype, jnp.floating):
-        y_pred = y_pred.astype(dtypes.floatx())
-    return jnp.asarray(y_true).astype(y_pred.dtype), y_pred
 
 
 def pair(y_true: Any, y_pred: Any) -> tuple[Any, Any]:

@@ -2,7 +2,7 @@
 
 y is y_true and p is y_pred in the formulas. With `from_logits` y_pred holds logits x, and
 p = softmax(x) or sigmoid(x); otherwise probabilities, which are kept in [epsilon, 1 - epsilon].
-Weights, masks and reduction are in `base.py`.
+Their arithmetic is in `ops/crossentropy.py`; weights, masks and reduction are in `base.py`.
 """
 
 from __future__ import annotations
@@ -14,35 +14,14 @@ import jax.numpy as jnp
 
 from carnyx.core import dtypes
 from carnyx.core.state import set_mask
-from carnyx.losses.base import LossFunctionWrapper, as_floats, pair
+from carnyx.losses.base import LossFunctionWrapper, pair
 from carnyx.losses.targets import expects
-
-
-def _clip(p: Any) -> Any:
-    return jnp.clip(p, dtypes.epsilon(), 1.0 - dtypes.epsilon())
-
-
-def _normalise(p: Any, axis: int) -> Any:
-    return _clip(p / jnp.sum(p, axis=axis, keepdims=True))
-
-
-def _log_normaliser(x: Any, axis: int) -> Any:
-    """(x - max x, log sum exp of that), both [.., C or 1, ..]: exp(89) is infinite in float32."""
-    x = x - jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
-    return x, jnp.log(jnp.sum(jnp.exp(x), axis=axis, keepdims=True))
+from carnyx.ops import crossentropy
 
 
 def _check_axis(name: str, axis: Any) -> None:
     if isinstance(axis, bool) or not isinstance(axis, int):
         raise ValueError(f"{name}: axis must be an int. Received: axis={axis!r}")
-
-
-def _same_shape(name: str, y_true: Any, y_pred: Any) -> None:
-    if y_true.shape != y_pred.shape:
-        raise ValueError(
-            f"{name}: y_true of shape {y_true.shape} and y_pred of shape {y_pred.shape} must have "
-            "the same shape. For integer labels use sparse_categorical_crossentropy."
-        )
 
 
 def _smooth(y_true: Any, label_smoothing: float, classes: int) -> Any:
@@ -76,15 +55,6 @@ def poisson(y_true: Any, y_pred: Any) -> Any:
     return jnp.mean(y_pred - y_true * jnp.log(y_pred + dtypes.epsilon()), axis=-1)
 
 
-def _binary_values(y_true: Any, y_pred: Any, from_logits: bool) -> Any:
-    _same_shape("binary_crossentropy", y_true, y_pred)
-    if from_logits:
-        # log(1 + exp(x)) - x y; -log(1 - sigmoid(90)) would be infinite in float32.
-        return jnp.logaddexp(y_pred, 0.0) - y_true * y_pred
-    p = _clip(y_pred)
-    return -(y_true * jnp.log(p) + (1.0 - y_true) * jnp.log(1.0 - p))
-
-
 @expects("binary")
 def binary_crossentropy(
     y_true: Any,
@@ -104,7 +74,7 @@ def binary_crossentropy(
     """
     y_true, y_pred = pair(y_true, y_pred)
     y_true = _smooth(y_true, label_smoothing, 2)
-    return jnp.mean(_binary_values(y_true, y_pred, from_logits), axis=axis)
+    return jnp.mean(crossentropy.binary_crossentropy(y_true, y_pred, from_logits), axis=axis)
 
 
 @expects("binary")
@@ -136,7 +106,7 @@ def binary_focal_crossentropy(
     y_true = _smooth(y_true, label_smoothing, 2)
     if from_logits:
         y_pred = jax.nn.sigmoid(y_pred)
-    values = _binary_values(y_true, y_pred, from_logits=False)
+    values = crossentropy.binary_crossentropy(y_true, y_pred)
     right = y_true * y_pred + (1.0 - y_true) * (1.0 - y_pred)
     values = (1.0 - right) ** gamma * values
     if apply_class_balancing:
@@ -166,12 +136,8 @@ def categorical_crossentropy(
     """
     _check_axis("categorical_crossentropy", axis)
     y_true, y_pred = pair(y_true, y_pred)
-    _same_shape("categorical_crossentropy", y_true, y_pred)
     y_true = _smooth(y_true, label_smoothing, y_true.shape[-1])
-    if from_logits:
-        x, normaliser = _log_normaliser(y_pred, axis)
-        return -jnp.sum(y_true * (x - normaliser), axis=axis)
-    return -jnp.sum(y_true * jnp.log(_normalise(y_pred, axis)), axis=axis)
+    return crossentropy.categorical_crossentropy(y_true, y_pred, from_logits, axis)
 
 
 @expects("one_hot")
@@ -198,11 +164,11 @@ def categorical_focal_crossentropy(
     """
     _check_axis("categorical_focal_crossentropy", axis)
     y_true, y_pred = pair(y_true, y_pred)
-    _same_shape("categorical_focal_crossentropy", y_true, y_pred)
+    crossentropy.same_shape("categorical_focal_crossentropy", y_true, y_pred)
     y_true = _smooth(y_true, label_smoothing, y_true.shape[-1])
     if from_logits:
         y_pred = jax.nn.softmax(y_pred, axis=axis)
-    p = _normalise(y_pred, axis)
+    p = crossentropy.normalised(y_pred, axis)
     weight = (1.0 - p) ** gamma * jnp.asarray(alpha, p.dtype)
     return -jnp.sum(weight * y_true * jnp.log(p), axis=axis)
 
@@ -229,41 +195,18 @@ def sparse_categorical_crossentropy(
     [0.6931]
     """
     _check_axis("sparse_categorical_crossentropy", axis)
-    _, y_pred = as_floats(0, y_pred)
-    labels = jnp.asarray(y_true).astype("int32")
-    if labels.ndim == y_pred.ndim and labels.shape[axis] == 1:
-        labels = jnp.squeeze(labels, axis)
-    expected = tuple(n for i, n in enumerate(y_pred.shape) if i != axis % y_pred.ndim)
-    if labels.shape != expected:
-        raise ValueError(
-            f"sparse_categorical_crossentropy: y_pred of shape {y_pred.shape} wants labels of "
-            f"shape {expected}. Received: y_true of shape {labels.shape}. For one-hot targets use "
-            "categorical_crossentropy."
-        )
+    _, y_pred = crossentropy.as_floats(0, y_pred)
+    labels = crossentropy.class_labels(y_true, y_pred, axis)
     valid = None if ignore_class is None else labels != ignore_class
     if valid is not None:
         labels = jnp.where(valid, labels, 0)
         # An ignored place may hold anything: 0 * nan would reach the sum.
         y_pred = jnp.where(jnp.expand_dims(valid, axis), y_pred, 1.0)
-    values = _sparse_values(labels, y_pred, from_logits, axis)
+    values = crossentropy.sparse_categorical_crossentropy(labels, y_pred, from_logits, axis)
     if valid is not None:
         values = jnp.where(valid, values, 0.0)
         set_mask(values, valid)
     return values
-
-
-def _sparse_values(labels: Any, y_pred: Any, from_logits: bool, axis: int) -> Any:
-    """-log(p[label]), and 0 for labels outside [0, C)."""
-    axis = axis % y_pred.ndim
-    classes = jax.lax.broadcasted_iota(labels.dtype, y_pred.shape, axis)
-    chosen = classes == jnp.expand_dims(labels, axis)
-    if from_logits:
-        x, normaliser = _log_normaliser(y_pred, axis)
-        return -jnp.sum(jnp.where(chosen, x - normaliser, 0.0), axis=axis)
-    # Only the label's own logarithm is needed: C times fewer than over all the classes.
-    picked = jnp.sum(jnp.where(chosen, y_pred, 0.0), axis=axis) / jnp.sum(y_pred, axis=axis)
-    known = (labels >= 0) & (labels < y_pred.shape[axis])
-    return jnp.where(known, -jnp.log(_clip(picked)), 0.0)
 
 
 class KLDivergence(LossFunctionWrapper):

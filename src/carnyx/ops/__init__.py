@@ -10,7 +10,9 @@ import importlib
 import importlib.util
 from typing import Any
 
-_HOMES = ("core", "numpy", "nn", "math", "attention")
+_HOMES = (
+    "core numpy layout sorting statistics linalg math nn crossentropy einops attention"
+).split()
 
 
 def __getattr__(name: str) -> Any:

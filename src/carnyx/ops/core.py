@@ -26,7 +26,7 @@ def cast(x: Any, dtype: Any) -> Any:
     >>> cast([0.7, 2.0], "int32").tolist()
     [0, 2]
     """
-    return jnp.asarray(x).astype(standardize_dtype(dtype))
+    return jnp.asarray(x).astype(dtype)
 
 
 @op
@@ -38,7 +38,39 @@ def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any
     """
     if dtype is None and isinstance(x, float):
         dtype = dtypes.floatx()
-    return jnp.asarray(x, None if dtype is None else standardize_dtype(dtype))
+    return jnp.asarray(x, dtype)
+
+
+@op
+def saturate_cast(x: Any, dtype: Any) -> Any:
+    """x in another type, what is outside its range at the nearest end of it.
+
+    >>> saturate_cast([-7, 300], "uint8").tolist()
+    [0, 255]
+    """
+    x = jnp.asarray(x)
+    y = x.astype(dtype)
+    if jnp.issubdtype(y.dtype, jnp.complexfloating):
+        return y
+    least, most = _range(x.dtype)
+    for end, outside in zip(_range(y.dtype), (jnp.less_equal, jnp.greater_equal), strict=True):
+        if jnp.issubdtype(x.dtype, jnp.inexact):  # 65504 < 2^31, but infinity is beyond both
+            bound = end if least <= end <= most else np.copysign(np.inf, end)
+        elif least < end < most:
+            bound = end
+        else:
+            continue
+        y = jnp.where(outside(x, bound), jnp.asarray(end, y.dtype), y)
+    return y
+
+
+def _range(dtype: Any) -> tuple[Any, Any]:
+    """The least and greatest number of a type, as Python numbers."""
+    if jnp.issubdtype(dtype, jnp.bool_):
+        return 0, 1
+    if jnp.issubdtype(dtype, jnp.integer):
+        return int(jnp.iinfo(dtype).min), int(jnp.iinfo(dtype).max)
+    return float(jnp.finfo(dtype).min), float(jnp.finfo(dtype).max)
 
 
 def convert_to_numpy(x: Any) -> np.ndarray:
@@ -168,6 +200,7 @@ __all__ = [
     "convert_to_tensor",
     "dtype",
     "is_tensor",
+    "saturate_cast",
     "scatter",
     "scatter_update",
     "shape",

@@ -1,4 +1,7 @@
-"""Operations beyond NumPy: segments, largest elements, norms, special functions."""
+"""Operations beyond NumPy: segments, largest elements, distances, special functions.
+
+Norms and factors of matrices are in `linalg.py`, cross-entropies in `crossentropy.py`.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,6 @@ from jax import lax
 from carnyx.ops.table import op, publish
 
 
-def _one(x: Any) -> Any: ...
-
-
-def _segments(
-    data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
-) -> Any: ...
-
-
 def _segment(function: Any) -> Any:
     def run(data: Any, ids: Any, num_segments: Any = None, sorted: bool = False) -> Any:
         return function(jnp.asarray(data), jnp.asarray(ids), num_segments, sorted)
@@ -26,37 +21,30 @@ def _segment(function: Any) -> Any:
     return run
 
 
-ONE = {
-    "erf": (jax.scipy.special.erf, "2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."),
-    "erfinv": (jax.scipy.special.erfinv, "Inverse of erf."),
-    "rsqrt": (lambda x: lax.rsqrt(jnp.asarray(x)), "1 / sqrt(x)."),
+TABLES = {
+    "x": {
+        "erf": (jax.scipy.special.erf, "2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."),
+        "erfc": (jax.scipy.special.erfc, "1 - erf(x), exact for large x."),
+        "erfinv": (jax.scipy.special.erfinv, "Inverse of erf."),
+        "rsqrt": (lambda x: lax.rsqrt(jnp.asarray(x)), "1 / sqrt(x)."),
+    },
+    "data, segment_ids, num_segments=None, sorted=False": {
+        "segment_max": (_segment(jax.ops.segment_max), "The maximum of the rows of each segment."),
+        "segment_min": (_segment(jax.ops.segment_min), "The minimum of the rows of each segment."),
+        "segment_prod": (
+            _segment(jax.ops.segment_prod),
+            "The product of each segment's rows.",
+        ),
+        "segment_sum": (_segment(jax.ops.segment_sum), "The sum of the rows of each segment."),
+    },
+    "x, axis=None, keepdims=False": {
+        "logsumexp": (
+            jax.scipy.special.logsumexp,
+            "log(sum(exp x)) over `axis`; never overflows.",
+        ),
+    },
 }
-SEGMENTS = {
-    "segment_max": (_segment(jax.ops.segment_max), "The maximum of the rows of each segment."),
-    "segment_sum": (_segment(jax.ops.segment_sum), "The sum of the rows of each segment."),
-}
-publish(globals(), _one, ONE)
-publish(globals(), _segments, SEGMENTS)
-
-
-@op
-def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """log(sum(exp x)) over `axis`, without overflow.
-
-    >>> float(logsumexp([1000.0, -1000.0]))
-    1000.0
-    """
-    return jax.scipy.special.logsumexp(x, axis, keepdims=keepdims)
-
-
-@op
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """The length of vectors, or a norm of matrices, over `axis`.
-
-    >>> float(norm([3.0, 4.0]))
-    5.0
-    """
-    return jnp.linalg.norm(jnp.asarray(x), ord, axis, keepdims)
+_names = [n for key, rows in TABLES.items() for n in publish(globals(), key, rows)]
 
 
 @op
@@ -81,4 +69,18 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
     return jnp.sum(predictions > own, axis=-1) < k
 
 
-__all__ = sorted([*ONE, *SEGMENTS, "in_top_k", "logsumexp", "norm", "top_k"])  # noqa: PLE0605
+@op
+def cdist(x: Any, y: Any) -> Any:
+    """Euclidean distances between rows: [..., M, D], [..., N, D] -> [..., M, N].
+
+    >>> cdist([[0.0, 0.0]], [[3.0, 4.0]]).tolist()
+    [[5.0]]
+    """
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    # |x|^2 - 2 x y + |y|^2 would be cheaper and lose all digits for near points.
+    square = jnp.sum(jnp.square(x[..., :, None, :] - y[..., None, :, :]), -1)
+    # The root's slope at 0 is infinite; a point's distance to itself has the gradient 0.
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+
+
+__all__ = sorted([*_names, "cdist", "in_top_k", "top_k"])  # noqa: PLE0605

@@ -1,6 +1,7 @@
-"""Operations of neural networks: activations, softmax, one-hot, normalisation.
+"""Operations of neural networks: activations, softmax, one-hot, normalisation, convolution.
 
-Layers that use these are in `layers/`; convolution, pooling and recurrence have files of their own.
+Layers that use these are in `layers/`. What convolution and pooling compute is in files of their
+own, and so are recurrence, attention and the cross-entropies.
 """
 
 from __future__ import annotations
@@ -9,105 +10,134 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from carnyx.core.dtypes import epsilon as _epsilon
 from carnyx.core.dtypes import standardize_data_format, standardize_dtype
 from carnyx.ops import convolution, pooling
-from carnyx.ops.table import op, publish
-
-
-def _one(x: Any) -> Any: ...
-
-
-def _along(x: Any, axis: Any = -1) -> Any: ...
-
-
-def _pooled(
-    inputs: Any,
-    pool_size: Any,
-    strides: Any = None,
-    padding: str = "valid",
-    data_format: str | None = None,
-) -> Any: ...
+from carnyx.ops.table import elsewhere, of_floats, op, publish
 
 
 def _pool(function: Any) -> Any:
-    def run(
-        x: Any, size: Any, strides: Any = None, padding: str = "valid", data_format: Any = None
-    ) -> Any:
-        return function(x, size, strides, padding, standardize_data_format(data_format))
+    def run(x: Any, size: Any, *, data_format: Any = None, **options: Any) -> Any:
+        return function(x, size, data_format=standardize_data_format(data_format), **options)
 
     return run
 
 
-ONE = {
-    "hard_sigmoid": (jax.nn.hard_sigmoid, "min(max(x / 6 + 0.5, 0), 1)."),
-    "hard_silu": (jax.nn.hard_silu, "x hard_sigmoid(x)."),
-    "hard_swish": (jax.nn.hard_silu, "x hard_sigmoid(x)."),
-    "hard_tanh": (jax.nn.hard_tanh, "min(max(x, -1), 1)."),
-    "log_sigmoid": (jax.nn.log_sigmoid, "-log(1 + exp(-x))."),
-    "relu": (jax.nn.relu, "max(x, 0)."),
-    "relu6": (jax.nn.relu6, "min(max(x, 0), 6)."),
-    "selu": (jax.nn.selu, "1.0507 x above 0, 1.7581 (exp(x) - 1) below."),
-    "sigmoid": (jax.nn.sigmoid, "1 / (1 + exp(-x))."),
-    "silu": (jax.nn.silu, "x sigmoid(x)."),
-    "softplus": (jax.nn.softplus, "log(1 + exp(x))."),
-    "softsign": (jax.nn.soft_sign, "x / (1 + |x|)."),
-    "swish": (jax.nn.silu, "x sigmoid(x)."),
-    "tanh_shrink": (lambda x: x - jnp.tanh(x), "x - tanh(x)."),
+def _hard_tanh(x: Any) -> Any:
+    """In floats: the -1 of uint8 is 255."""
+    return of_floats(jax.nn.hard_tanh)(x).astype(jnp.result_type(x, 1))
+
+
+def _kept(x: Any, threshold: float = 0.5) -> Any:
+    """x where |x| > threshold, else 0."""
+    return jnp.where(jnp.abs(x) > threshold, x, jnp.zeros_like(x))
+
+
+def _shrunk(x: Any, threshold: float = 0.5) -> Any:
+    """x moved towards 0 by `threshold`, and no further than 0."""
+    return jnp.sign(x) * jnp.maximum(jnp.abs(x) - threshold, 0)
+
+
+TABLES = {
+    "x": {
+        "hard_sigmoid": (jax.nn.hard_sigmoid, "min(max(x / 6 + 0.5, 0), 1)."),
+        "hard_silu": (jax.nn.hard_silu, "x hard_sigmoid(x)."),
+        "hard_swish": (jax.nn.hard_silu, "x hard_sigmoid(x)."),
+        "hard_tanh": (_hard_tanh, "min(max(x, -1), 1)."),
+        "log_sigmoid": (of_floats(jax.nn.log_sigmoid), "-log(1 + exp(-x))."),
+        "relu": (jax.nn.relu, "max(x, 0)."),
+        "relu6": (jax.nn.relu6, "min(max(x, 0), 6)."),
+        "selu": (jax.nn.selu, "1.0507 x above 0, 1.7581 (exp(x) - 1) below."),
+        "sigmoid": (jax.nn.sigmoid, "1 / (1 + exp(-x))."),
+        "silu": (jax.nn.silu, "x sigmoid(x)."),
+        "softplus": (jax.nn.softplus, "log(1 + exp(x))."),
+        "softsign": (jax.nn.soft_sign, "x / (1 + |x|)."),
+        "sparse_plus": (jax.nn.sparse_plus, "0 below -1, (x + 1)^2 / 4 up to 1, x above."),
+        "sparse_sigmoid": (jax.nn.sparse_sigmoid, "(x + 1) / 2, between 0 and 1."),
+        "swish": (jax.nn.silu, "x sigmoid(x)."),
+        "tanh_shrink": (lambda x: x - jnp.tanh(x), "x - tanh(x)."),
+    },
+    "x, negative_slope=0.2": {
+        "leaky_relu": (jax.nn.leaky_relu, "x above 0, negative_slope x below (Maas et al. 2013)."),
+    },
+    "x, alpha=1.0": {
+        "celu": (jax.nn.celu, "x above 0, alpha (exp(x / alpha) - 1) below (Barron 2017)."),
+        "elu": (jax.nn.elu, "x above 0, alpha (exp(x) - 1) below (Clevert et al. 2016)."),
+    },
+    "x, approximate=True": {
+        "gelu": (
+            jax.nn.gelu,
+            "x P(Z <= x) for a normal Z, by a tanh unless told not to (Hendrycks and Gimpel 2016).",
+        ),
+    },
+    "x, b=4": {"squareplus": (jax.nn.squareplus, "(x + sqrt(x^2 + b)) / 2 (Barron 2021).")},
+    "x, threshold=0.5": {
+        "hard_shrink": (of_floats(_kept), "x where |x| > threshold, else 0."),
+        "soft_shrink": (
+            of_floats(_shrunk),
+            "x moved towards 0 by `threshold`, and no further than 0.",
+        ),
+    },
+    "x, axis=-1": {
+        "glu": (jax.nn.glu, "a sigmoid(b) for the halves a, b of `axis` (Dauphin et al. 2017)."),
+        "log_softmax": (of_floats(jax.nn.log_softmax), "x - log(sum(exp x)) along `axis`."),
+        "softmax": (of_floats(jax.nn.softmax), "exp(x) / sum(exp x) along `axis`."),
+    },
+    "inputs, pool_size, strides=None, padding='valid', data_format=None": {
+        "average_pool": (
+            _pool(pooling.average_pool),
+            "The mean of every window, padded places not counted: [B, *space, C].",
+        ),
+        "max_pool": (_pool(pooling.max_pool), "The maximum of every window: [B, *space, C]."),
+    },
+    "inputs, output_size, data_format=None": {
+        "adaptive_average_pool": (
+            _pool(pooling.adaptive_average_pool),
+            "Means of `output_size` cells of nearly equal size an axis: [B, *output_size, C].",
+        ),
+        "adaptive_max_pool": (
+            _pool(pooling.adaptive_max_pool),
+            "Maxima of `output_size` cells of nearly equal size an axis: [B, *output_size, C].",
+        ),
+    },
+    "abs_, angle": {
+        "polar": (lambda r, a: lax.complex(r * jnp.cos(a), r * jnp.sin(a)), "abs_ exp(i angle)."),
+    },
 }
-ALONG = {
-    "log_softmax": (jax.nn.log_softmax, "x - log(sum(exp x)) along `axis`."),
-    "softmax": (jax.nn.softmax, "exp(x) / sum(exp x) along `axis`."),
-}
-POOLS = {
-    "average_pool": (_pool(pooling.average_pool), "The mean of every window."),
-    "max_pool": (_pool(pooling.max_pool), "The maximum of every window."),
-}
-publish(globals(), _one, ONE)
-publish(globals(), _along, ALONG)
-publish(globals(), _pooled, POOLS)
+_names = [n for key, rows in TABLES.items() for n in publish(globals(), key, rows)]
 
 
 @op
-def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
-    """x above 0, negative_slope x below.
+def threshold(x: Any, threshold: Any, default_value: Any) -> Any:
+    """x where x > threshold, else `default_value`.
 
-    >>> leaky_relu(jnp.array([-2.0, 2.0]), 0.5).tolist()
-    [-1.0, 2.0]
+    >>> threshold([1.0, 3.0], 2.0, -1.0).tolist()
+    [-1.0, 3.0]
     """
-    return jax.nn.leaky_relu(x, negative_slope)
+    x = jnp.asarray(x)
+    return jnp.where(x > threshold, x, jnp.asarray(default_value, x.dtype))
 
 
 @op
-def elu(x: Any, alpha: float = 1.0) -> Any:
-    """x above 0, alpha (exp(x) - 1) below.
+def sparsemax(x: Any, axis: int = -1) -> Any:
+    """The point of the probability simplex nearest to x: max(x - t, 0) with a sum of 1.
 
-    >>> elu(jnp.array([-100.0, 2.0])).tolist()
-    [-1.0, 2.0]
+    t = (the sum of the k largest - 1) / k, k the number of places with 1 + k z_k > z_1 + ... + z_k
+    for z sorted downwards (Martins and Astudillo 2016, equation 7). Keras 3.15 adds up the k
+    cumulative sums instead of the k largest, so that its outputs do not sum to 1; this one's do.
+
+    >>> sparsemax([2.0, 0.0]).tolist(), sparsemax([0.5, 0.5]).tolist()
+    ([1.0, 0.0], [0.5, 0.5])
     """
-    return jax.nn.elu(x, alpha)
-
-
-@op
-def celu(x: Any, alpha: float = 1.0) -> Any:
-    """x above 0, alpha (exp(x / alpha) - 1) below.
-
-    >>> celu(jnp.array([-100.0, 2.0])).tolist()
-    [-1.0, 2.0]
-    """
-    return jax.nn.celu(x, alpha)
-
-
-@op
-def gelu(x: Any, approximate: bool = True) -> Any:
-    """x times the normal distribution function of x, by a tanh approximation unless told not to.
-
-    >>> float(gelu(0.0))
-    0.0
-    """
-    return jax.nn.gelu(x, approximate)
+    z = -jnp.sort(-x, axis=axis)
+    count = jnp.cumsum(jnp.ones_like(z), axis=axis)
+    support = 1 + count * z > jnp.cumsum(z, axis=axis)
+    size = jnp.sum(support, axis=axis, keepdims=True)
+    total = jnp.sum(jnp.where(support, z, jnp.zeros_like(z)), axis=axis, keepdims=True)
+    return jax.nn.relu(x - (total - 1) / size.astype(z.dtype))
 
 
 @op
@@ -127,6 +157,47 @@ def one_hot(
 
 
 @op
+def multi_hot(
+    inputs: Any,
+    num_classes: int | None = None,
+    axis: int = -1,
+    dtype: Any = None,
+    sparse: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """1 at every class that a row has, 0 elsewhere: [B, N] -> [B, num_classes], [N] likewise.
+
+    A negative or too large class counts for nothing. `num_tokens` is an old name of `num_classes`.
+
+    >>> multi_hot([[0, 2], [1, 1]], 3).tolist()
+    [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+    """
+    num_classes = kwargs.pop("num_tokens", num_classes)
+    if num_classes is None or kwargs:
+        raise ValueError(f"ops.multi_hot: give num_classes, and nothing unknown ({list(kwargs)}).")
+    rows = 1 if jnp.ndim(inputs) > 1 else 0
+    return jnp.max(one_hot(inputs, num_classes, axis, dtype, sparse), rows)
+
+
+def _window(name: str, inputs: Any, kernel: Any, channels: int, data_format: Any) -> Any:
+    """The arrays and the format, after a look at the rank and the channels of the two."""
+    data_format = standardize_data_format(data_format)
+    inputs, kernel = jnp.asarray(inputs), jnp.asarray(kernel)
+    if inputs.ndim != kernel.ndim:
+        raise ValueError(
+            f"ops.{name}: the inputs [B, *space, C] and the kernel have the same number of axes. "
+            f"Received: shapes {inputs.shape} and {kernel.shape}."
+        )
+    found = inputs.shape[-1 if data_format == "channels_last" else 1]
+    if found % kernel.shape[channels] or (channels == -1 and found != kernel.shape[-1]):
+        raise ValueError(
+            f"ops.{name}: the kernel of shape {kernel.shape} takes {kernel.shape[channels]} "
+            f"channels, which does not fit the input's {found} (shape {inputs.shape})."
+        )
+    return inputs, kernel, data_format
+
+
+@op
 def conv(
     inputs: Any,
     kernel: Any,
@@ -140,18 +211,179 @@ def conv(
     >>> conv(jnp.ones((1, 4, 1)), jnp.ones((2, 1, 3))).shape
     (1, 3, 3)
     """
-    data_format = standardize_data_format(data_format)
-    inputs, kernel = jnp.asarray(inputs), jnp.asarray(kernel)
-    channels = inputs.shape[-1 if data_format == "channels_last" else 1]
-    if channels % kernel.shape[-2]:
-        raise ValueError(
-            f"ops.conv: the kernel of shape {kernel.shape} takes {kernel.shape[-2]} channels, "
-            f"which does not divide the input's {channels} (shape {inputs.shape})."
-        )
+    inputs, kernel, layout = _window("conv", inputs, kernel, -2, data_format)
+    channels = inputs.shape[-1 if layout == "channels_last" else 1]
     return convolution.conv(
         inputs, kernel, strides=strides, padding=padding, dilation=dilation_rate,
-        groups=channels // kernel.shape[-2], data_format=data_format,
+        groups=channels // kernel.shape[-2], data_format=layout,
     )  # fmt: skip
+
+
+@op
+def depthwise_conv(
+    inputs: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
+    """Each channel with filters of its own: [B, *space, C], [*window, C, M] -> [B, *space', C M].
+
+    >>> depthwise_conv(jnp.ones((1, 4, 3)), jnp.ones((2, 3, 2))).shape
+    (1, 3, 6)
+    """
+    inputs, kernel, layout = _window("depthwise_conv", inputs, kernel, -2, data_format)
+    return convolution.depthwise_conv(
+        inputs, kernel, strides=strides, padding=padding, dilation=dilation_rate,
+        data_format=layout,
+    )  # fmt: skip
+
+
+@op
+def separable_conv(
+    inputs: Any,
+    depthwise_kernel: Any,
+    pointwise_kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
+    """`depthwise_conv`, then a mixture of its channels, kernel [1..., C M, K]: [B, *space', K].
+
+    >>> separable_conv(jnp.ones((1, 4, 3)), jnp.ones((2, 3, 2)), jnp.ones((1, 6, 5))).shape
+    (1, 3, 5)
+    """
+    y = depthwise_conv(inputs, depthwise_kernel, strides, padding, data_format, dilation_rate)
+    return conv(y, pointwise_kernel, 1, "valid", data_format)
+
+
+@op
+def conv_transpose(
+    inputs: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    output_padding: Any = None,
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
+    """The transpose of convolution: [B, *space, C], [*window, K, C] -> [B, *space', K].
+
+    >>> conv_transpose(jnp.ones((1, 4, 1)), jnp.ones((2, 3, 1)), strides=2).shape
+    (1, 8, 3)
+    """
+    inputs, kernel, layout = _window("conv_transpose", inputs, kernel, -1, data_format)
+    return convolution.conv_transpose(
+        inputs, kernel, strides=strides, padding=padding, output_padding=output_padding,
+        dilation=dilation_rate, data_format=layout,
+    )  # fmt: skip
+
+
+def _places(size: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Any:
+    """Where every window's offsets fall in a padded image: rows [h, H'], columns [w, W']."""
+    tuple_of = convolution.tuple_of
+    sides = (
+        tuple_of(kernel, 2, "kernel_size"), tuple_of(dilation, 2, "dilation"),
+        tuple_of(padding, 2, "padding", least=0), tuple_of(stride, 2, "stride"),
+    )  # fmt: skip
+    found = []
+    for n, k, d, p, s in zip(size, *sides, strict=True):
+        count = (n + 2 * p - d * (k - 1) - 1) // s + 1
+        if count < 1:
+            raise ValueError(f"ops.fold, ops.unfold: {k} places do not fit into {n} (padding {p}).")
+        found.append(np.arange(k)[:, None] * d + np.arange(count) * s)
+    return found[0], found[1], sides[2]
+
+
+@op
+def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+    """All windows of images, as columns: [B, C, H, W] -> [B, C h w, windows].
+
+    >>> unfold(jnp.arange(4.0).reshape(1, 1, 2, 2), (1, 2)).tolist()
+    [[[0.0, 2.0], [1.0, 3.0]]]
+    """
+    x = jnp.asarray(x)
+    rows, columns, (p, q) = _places(x.shape[2:], kernel_size, dilation, padding, stride)
+    x = jnp.pad(x, ((0, 0), (0, 0), (p, p), (q, q)))
+    x = x[:, :, rows[:, None, :, None], columns[None, :, None, :]]  # B C h w H' W'
+    return jnp.reshape(x, (x.shape[0], -1, rows.shape[1] * columns.shape[1]))
+
+
+@op
+def fold(
+    x: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Any:
+    """The transpose of `unfold`: columns added up in their places, [B, C h w, windows] ->
+    [B, C, *output_size].
+
+    >>> fold(jnp.ones((1, 2, 2)), (1, 3), (1, 2)).tolist()
+    [[[[1.0, 2.0, 1.0]]]]
+    """
+    x = jnp.asarray(x)
+    size = convolution.tuple_of(output_size, 2, "output_size")
+    rows, columns, (p, q) = _places(size, kernel_size, dilation, padding, stride)
+    window = (rows.shape[0], columns.shape[0], rows.shape[1], columns.shape[1])
+    x = jnp.reshape(x, (x.shape[0], x.shape[1] // (window[0] * window[1]), *window))
+    y = jnp.zeros((*x.shape[:2], size[0] + 2 * p, size[1] + 2 * q), x.dtype)
+    y = y.at[:, :, rows[:, None, :, None], columns[None, :, None, :]].add(x)
+    return y[:, :, p : p + size[0], q : q + size[1]]
+
+
+def _blocks(name: str, x: Any, block_size: int, data_format: Any) -> tuple[Any, bool]:
+    """Images with channels last, and whether they were first."""
+    x, first = jnp.asarray(x), standardize_data_format(data_format) == "channels_first"
+    if x.ndim != 4 or not isinstance(block_size, int) or block_size < 1:
+        raise ValueError(
+            f"ops.{name}: images have 4 axes, and block_size is a whole number from 1. "
+            f"Received: shape {x.shape}, block_size={block_size!r}"
+        )
+    return (jnp.moveaxis(x, 1, -1) if first else x), first
+
+
+@op
+def depth_to_space(x: Any, block_size: int, data_format: str | None = "channels_last") -> Any:
+    """Channels as blocks of s x s pixels: [B, H, W, C s s] -> [B, H s, W s, C].
+
+    >>> depth_to_space(jnp.arange(4.0).reshape(1, 1, 1, 4), 2)[0, :, :, 0].tolist()
+    [[0.0, 1.0], [2.0, 3.0]]
+    """
+    x, first = _blocks("depth_to_space", x, block_size, data_format)
+    batch, height, width, channels = x.shape
+    s = block_size
+    x = jnp.reshape(x, (batch, height, width, s, s, channels // (s * s)))
+    x = jnp.reshape(jnp.swapaxes(x, 2, 3), (batch, height * s, width * s, -1))
+    return jnp.moveaxis(x, -1, 1) if first else x
+
+
+@op
+def space_to_depth(x: Any, block_size: int, data_format: str | None = "channels_last") -> Any:
+    """Blocks of s x s pixels as channels: [B, H s, W s, C] -> [B, H, W, s s C].
+
+    >>> space_to_depth(jnp.arange(4.0).reshape(1, 2, 2, 1), 2).tolist()
+    [[[[0.0, 1.0, 2.0, 3.0]]]]
+    """
+    x, first = _blocks("space_to_depth", x, block_size, data_format)
+    batch, height, width, _ = x.shape
+    s = block_size
+    x = jnp.reshape(x, (batch, height // s, s, width // s, s, x.shape[-1]))
+    x = jnp.reshape(jnp.swapaxes(x, 2, 3), (batch, height // s, width // s, -1))
+    return jnp.moveaxis(x, -1, 1) if first else x
+
+
+@op
+def psnr(x1: Any, x2: Any, max_val: float) -> Any:
+    """20 log10(max_val) - 10 log10(mean((x1 - x2)^2)), in decibels; infinite for equal images.
+
+    >>> psnr([1.0, 2.0], [2.0, 3.0], 10.0).tolist()
+    20.0
+    """
+    x1, x2 = jnp.asarray(x1), jnp.asarray(x2)
+    if x1.shape != x2.shape:
+        raise ValueError(f"ops.psnr: images of one shape. Received: {x1.shape} and {x2.shape}")
+    error = jnp.mean(jnp.square(x1 - x2))
+    return 20 * jnp.log10(jnp.asarray(max_val, error.dtype)) - 10 * jnp.log10(error)
 
 
 def widened(x: Any) -> Any:
@@ -264,8 +496,11 @@ def normalize(x: Any, axis: Any = -1, order: int = 2, epsilon: float | None = No
     return x / jnp.maximum(jnp.linalg.norm(x, order, axis, keepdims=True), least)
 
 
+# What Keras lists in this module, and stands elsewhere.
+__getattr__ = elsewhere(__name__, "ctc_decode ctc_loss dot_product_attention", homes="crossentropy")
 _OWN = (
-    "batch_normalization celu conv elu gelu layer_normalization leaky_relu moments normalize "
-    "one_hot rms_normalization"
+    "batch_normalization conv conv_transpose depth_to_space depthwise_conv fold "
+    "layer_normalization moments multi_hot normalize one_hot psnr rms_normalization "
+    "separable_conv space_to_depth sparsemax threshold unfold"
 )
-__all__ = sorted([*_OWN.split(), *ONE, *ALONG, *POOLS])  # noqa: PLE0605
+__all__ = sorted([*_OWN.split(), *_names])  # noqa: PLE0605

@@ -46,6 +46,28 @@ def average_pool(
     return _pool(x, pool_size, strides, padding, data_format, _mean_windows, _mean_disjoint)
 
 
+def adaptive_average_pool(x: Any, output_size: Any, data_format: str = "channels_last") -> Any:
+    """The mean of each cell, see `_cells`: [B, *space, C] -> [B, *output_size, C]."""
+    return _cells(x, output_size, data_format, jnp.mean)
+
+
+def adaptive_max_pool(x: Any, output_size: Any, data_format: str = "channels_last") -> Any:
+    """The maximum of each cell, see `_cells`: [B, *space, C] -> [B, *output_size, C]."""
+    return _cells(x, output_size, data_format, jnp.max)
+
+
+def _cells(x: Any, output_size: Any, data_format: str, reduce: Any) -> Any:
+    """Cell i of o over n places is from floor(i n / o) up to ceil((i + 1) n / o)."""
+    x = jnp.asarray(x)
+    first = 1 if data_format == "channels_last" else 2
+    for axis, cells in enumerate(tuple_of(output_size, x.ndim - 2, "output_size"), first):
+        size = x.shape[axis]
+        bounds = [(i * size // cells, -(-(i + 1) * size // cells)) for i in range(cells)]
+        parts = [reduce(lax.slice_in_dim(x, a, b, axis=axis), axis) for a, b in bounds]
+        x = jnp.stack(parts, axis)
+    return x
+
+
 def _pool(
     x: Any,
     pool_size: Any,

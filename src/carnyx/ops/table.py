@@ -2,32 +2,37 @@
 
 `publish` makes one from each row of a table, `op` from a function written out. Both take arrays,
 Variables, nested lists and KerasTensors; the latter record a node of a model's graph. The
-operations themselves are in `numpy.py`, `nn.py`, `math.py` and `core.py`.
+operations themselves are in `numpy.py`, `layout.py`, `sorting.py`, `statistics.py`, `linalg.py`,
+`math.py`, `nn.py`, `crossentropy.py`, `einops.py` and `core.py`.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
 from carnyx.core import dtypes
-from carnyx.core.symbol import Function, any_symbol, symbolic_call
+from carnyx.core.symbol import Function, Node, any_symbol, symbolic_call
 from carnyx.core.variable import Variable
 
 # Arguments of these names are tensors (or, in the plural, lists of them); others stay as given.
 TENSORS = frozenset(
     (
-        "x x1 x2 y a v condition indices values inputs updates data segment_ids targets kernel "
-        "predictions mean variance offset scale gamma beta weights xs variable fill_value"
+        "x x1 x2 y a b v condition indices values inputs updates data segment_ids targets kernel "
+        "predictions mean variance offset scale gamma beta weights xs variable fill_value bins "
+        "target output array tensor sorted_sequence abs_ angle depthwise_kernel pointwise_kernel "
+        "start stop condlist choicelist default q"
     ).split()
 )
-LISTS = frozenset(("xs",))
+LISTS = frozenset("xs condlist choicelist stack.x".split())
 
 
 def tensor(value: Any, dtype: Any = None) -> Any:
@@ -50,9 +55,11 @@ def array_of_list(value: Any) -> Any:
     return jnp.asarray(found, dtypes.floatx() if found.dtype == np.float64 else None)
 
 
-def _prepared(name: str, value: Any) -> Any:
-    if name in LISTS and isinstance(value, (list, tuple)):
-        return type(value)(tensor(item) for item in value)
+def _prepared(operation: str, name: str, value: Any) -> Any:
+    if not LISTS.isdisjoint((name, f"{operation}.{name}")) and isinstance(value, (list, tuple)):
+        return [jnp.asarray(tensor(item)) for item in value]
+    if name == "dtype" and value is not None:
+        return dtypes.standardize_dtype(value)
     return tensor(value) if name in TENSORS else value
 
 
@@ -61,12 +68,18 @@ def _spelled(p: inspect.Parameter) -> str:
 
 
 def expose(
-    name: str, function: Callable[..., Any], template: Callable[..., Any], doc: str, module: str
+    name: str,
+    function: Callable[..., Any],
+    template: Callable[..., Any],
+    doc: str,
+    module: str,
+    symbols: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     """`function` as a public operation with the signature of `template`.
 
     Parameters without a default are passed by position, the others by name, so that `function`
-    may call its first parameters otherwise.
+    may call its first parameters otherwise. `symbols` gives the output KerasTensors of an operation
+    whose sizes depend on values, or None where they do not.
     """
     signature = inspect.signature(template)
     parameters = list(signature.parameters.values())
@@ -75,20 +88,22 @@ def expose(
     @functools.wraps(template)
     def operation(*args: Any, **kwargs: Any) -> Any:
         if any_symbol(args, kwargs):
+            outputs = symbols and symbols(*args, **kwargs)
+            if outputs is not None:
+                return Node(Function(name, operation), args, kwargs).bind(outputs)
             return symbolic_call(Function(name, operation), args, kwargs)
         try:
-            given = signature.bind(*args, **kwargs).arguments
+            bound = signature.bind(*args, **kwargs)
         except TypeError as error:
             called = ", ".join(map(_spelled, parameters))
             raise TypeError(f"ops.{name}({called}): {error}") from None
+        bound.apply_defaults()  # which `function` may have others of
         positional: list[Any] = []
         named: dict[str, Any] = {}
         for p in parameters:
-            if p.name not in given:
-                continue
-            value = given[p.name]
+            value = bound.arguments[p.name]
             if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
-                value = _prepared(p.name, value)
+                value = _prepared(name, p.name, value)
             if p.kind is p.VAR_POSITIONAL:
                 positional.extend(map(tensor, value))
             elif p.kind is p.VAR_KEYWORD:
@@ -104,18 +119,61 @@ def expose(
     return operation
 
 
-def op(function: Callable[..., Any]) -> Callable[..., Any]:
+def op(
+    function: Callable[..., Any] | None = None, *, symbols: Callable[..., Any] | None = None
+) -> Any:
     """Decorator: a function of arrays as a public operation of the same signature."""
-    return expose(
-        function.__name__, function, function, function.__doc__ or "", function.__module__
-    )
+    if function is None:
+        return functools.partial(op, symbols=symbols)
+    doc = function.__doc__ or ""
+    return expose(function.__name__, function, function, doc, function.__module__, symbols)
 
 
 def publish(
-    namespace: dict[str, Any],
-    template: Callable[..., Any],
-    rows: Mapping[str, tuple[Callable[..., Any], str]],
-) -> None:
-    """Puts an operation into a module for every row: name -> (function of arrays, what it is)."""
+    namespace: dict[str, Any], signature: str, rows: Mapping[str, tuple[Callable[..., Any], str]]
+) -> list[str]:
+    """Puts an operation into a module for every row: name -> (function of arrays, what it is).
+
+    `signature` is what stands between the parentheses of each. Returns the names.
+    """
+    template = eval(f"lambda {signature}: None")  # of our own tables only
     for name, (function, doc) in rows.items():
         namespace[name] = expose(name, function, template, doc, namespace["__name__"])
+    return list(rows)
+
+
+def of_floats(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of x, with integers and bools as floats of type `floatx`."""
+
+    def run(x: Any, *args: Any, **kwargs: Any) -> Any:
+        x = jnp.asarray(x)
+        if not jnp.issubdtype(x.dtype, jnp.inexact):
+            x = x.astype(dtypes.floatx())
+        return function(x, *args, **kwargs)
+
+    return run
+
+
+def known(name: str, *values: Any) -> None:
+    """Refuses traced values to an operation whose result has a size that depends on them."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values)):
+        raise ValueError(
+            f"ops.{name}: the size of the result depends on values, and compiled code has none. "
+            "Call it outside jit (compile(run_eagerly=True) in a model), or use an operation of "
+            "fixed size, such as ops.where(condition, x1, x2) or ops.unique(x, size=...)."
+        )
+
+
+def elsewhere(module: str, names: str, homes: str = "") -> Callable[[str], Any]:
+    """The `__getattr__` of a module in which Keras lists names of other files.
+
+    These are `names`, and all the public ones of the files `homes`.
+    """
+
+    def lookup(name: str) -> Any:
+        files = [importlib.import_module(f"carnyx.ops.{home}") for home in homes.split()]
+        if name in names.split() or any(name in file.__all__ for file in files):
+            return getattr(importlib.import_module("carnyx.ops"), name)
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return lookup

@@ -1,0 +1,134 @@
+"""Operations on shapes: the same elements elsewhere, joined, split, repeated, or picked.
+
+Keras lists them in `ops.numpy`. Patterns of axes (`rearrange`) are in `einops.py`, choice by value
+(`where`, `nonzero`) in `sorting.py`, types and scattering in `core.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from carnyx.ops.table import op, publish
+
+TABLES = {
+    "x": {
+        "fliplr": (jnp.fliplr, "x with the order along axis 1 reversed."),
+        "flipud": (jnp.flipud, "x with the order along axis 0 reversed."),
+        "ravel": (jnp.ravel, "All elements in one axis."),
+    },
+    "x, k=0": {
+        "diag": (jnp.diag, "The k-th diagonal of a matrix, or a matrix with that diagonal."),
+        "diagflat": (jnp.diagflat, "A matrix whose k-th diagonal holds all elements of x."),
+        "tril": (jnp.tril, "x with 0 above the k-th diagonal."),
+        "triu": (jnp.triu, "x with 0 below the k-th diagonal."),
+    },
+    "x, offset=0, axis1=0, axis2=1": {
+        "diagonal": (jnp.diagonal, "The diagonals of the matrices of two axes, on the last axis."),
+        "trace": (jnp.trace, "The sums of the diagonals of the matrices of two axes."),
+    },
+    "x, axis=None": {
+        "flip": (jnp.flip, "x with the order reversed along `axis` (None: all axes)."),
+        "squeeze": (jnp.squeeze, "x without its axes of size 1 (or without those of `axis`)."),
+    },
+    "x, axis": {"expand_dims": (jnp.expand_dims, "x with a new axis of size 1 at `axis`.")},
+    "x, shape": {
+        "broadcast_to": (jnp.broadcast_to, "x repeated along axes of size 1, and new ones.")
+    },
+    "x, newshape": {
+        "reshape": (jnp.reshape, "The same elements in another shape; one size may be -1."),
+    },
+    "x, axes=None": {
+        "transpose": (jnp.transpose, "x with its axes in another order, reversed by default."),
+    },
+    "x, source, destination": {"moveaxis": (jnp.moveaxis, "x with axes moved to other places.")},
+    "x, axis1, axis2": {"swapaxes": (jnp.swapaxes, "x with two axes exchanged.")},
+    "x, shift, axis=None": {
+        "roll": (jnp.roll, "x shifted along `axis`; what leaves at one end enters at the other."),
+    },
+    "array, k=1, axes=(0, 1)": {
+        "rot90": (jnp.rot90, "A plane turned by k quarters, from its first axis to the second."),
+    },
+    "x, repeats, axis=None": {
+        "repeat": (
+            jnp.repeat,
+            "Each element `repeats` times along `axis` (None: of x in one axis).",
+        ),
+    },
+    "x, repeats": {"tile": (jnp.tile, "x repeated as a whole, so often along each axis.")},
+    "x, indices, axis=None": {
+        "take": (
+            jnp.take,
+            "The slices of x at `indices` along `axis`; NaN or the least integer outside.",
+        ),
+        "take_along_axis": (
+            jnp.take_along_axis,
+            "The element at each index along `axis`; `indices` has an entry for every other place.",
+        ),
+    },
+    "xs": {
+        "dstack": (jnp.dstack, "Arrays one behind another on axis 2."),
+        "hstack": (jnp.hstack, "Arrays side by side: on axis 1, vectors on axis 0."),
+        "vstack": (jnp.vstack, "Arrays on top of each other, on axis 0."),
+    },
+    "xs, axis=0": {"concatenate": (jnp.concatenate, "Arrays one behind another on `axis`.")},
+    "x, axis=0": {"stack": (jnp.stack, "Arrays of one shape as one, on a new axis.")},
+    "x1, x2, axis=None": {
+        "append": (
+            jnp.append,
+            "x1 and then x2 along `axis`; None: all elements of both in one axis.",
+        ),
+    },
+    "x, indices_or_sections, axis=0": {
+        "array_split": (jnp.array_split, "A list of parts, of sizes that may differ by one."),
+        "split": (
+            jnp.split,
+            "A list of parts: equal ones for a number, cut at indices for a list.",
+        ),
+    },
+    "x, indices_or_sections": {
+        "dsplit": (jnp.dsplit, "`split` along axis 2."),
+        "hsplit": (jnp.hsplit, "`split` along axis 1 (of a vector: 0)."),
+        "vsplit": (jnp.vsplit, "`split` along axis 0."),
+    },
+    "indices, shape": {
+        "unravel_index": (
+            jnp.unravel_index,
+            "Flat indices of an array of that shape, axis by axis.",
+        ),
+    },
+}
+_names = [n for key, rows in TABLES.items() for n in publish(globals(), key, rows)]
+
+
+@op
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Any:
+    """x with (before, after) elements added on each axis.
+
+    >>> pad([1, 2], (1, 0)).tolist()
+    [0, 1, 2]
+    """
+    if mode != "constant":
+        if constant_values is not None:
+            raise ValueError(
+                f"ops.pad: constant_values={constant_values!r} is for mode='constant', and mode "
+                f"is {mode!r}. Leave it out."
+            )
+        return jnp.pad(x, pad_width, mode)
+    return jnp.pad(x, pad_width, constant_values=0 if constant_values is None else constant_values)
+
+
+@op
+def view(x: Any, dtype: Any = None) -> Any:
+    """The same bits read as another type; the last axis grows or shrinks with its size.
+
+    >>> view(jnp.ones(1, "float32"), "int16").tolist()
+    [0, 16256]
+    """
+    x = jnp.asarray(x)
+    return x if dtype is None else jax.numpy.asarray(x).view(dtype)
+
+
+__all__ = sorted([*_names, "pad", "view"])  # noqa: PLE0605

@@ -1,0 +1,169 @@
+"""Linear algebra on the last two axes: factors, solutions, norms. Products are in `numpy.py`.
+
+Matrices are [..., M, N]; the axes before are a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from carnyx.ops.table import elsewhere, op, publish
+
+_linalg = jnp.linalg
+
+
+def _checked(name: str, function: Callable[..., Any], square: bool = True) -> Callable[..., Any]:
+    """The function of matrices, which says what it needs."""
+
+    def run(x: Any, *args: Any, **kwargs: Any) -> Any:
+        x = jnp.asarray(x)
+        if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
+            raise ValueError(
+                f"ops.{name}: expected {'square ' * square}matrices [..., M, "
+                f"{'M' if square else 'N'}]. Received: an array of shape {x.shape}."
+            )
+        return function(x, *args, **kwargs)
+
+    return run
+
+
+def _cholesky(x: Any, upper: bool = False) -> Any:
+    return _linalg.cholesky(x, upper=upper)
+
+
+def _cholesky_inverse(x: Any, upper: bool = False) -> Any:
+    factor = jax.scipy.linalg.solve_triangular(
+        x, jnp.broadcast_to(jnp.eye(x.shape[-1], dtype=x.dtype), x.shape), lower=not upper
+    )
+    other = jnp.swapaxes(factor, -1, -2)
+    return factor @ other if upper else other @ factor
+
+
+def _solve(a: Any, b: Any) -> Any:
+    vector = jnp.ndim(b) == a.ndim - 1
+    b = jnp.asarray(b)[..., None] if vector else jnp.asarray(b)
+    y = _linalg.solve(a, b)
+    return y[..., 0] if vector else y
+
+
+def _solve_triangular(a: Any, b: Any, lower: bool = False) -> Any:
+    vector = jnp.ndim(b) == a.ndim - 1
+    b = jnp.asarray(b)[..., None] if vector else jnp.asarray(b)
+    batch = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a, b = (jnp.broadcast_to(m, batch + m.shape[-2:]) for m in (a, b))
+    y = jax.scipy.linalg.solve_triangular(a, b, lower=lower)
+    return y[..., 0] if vector else y
+
+
+def _qr(x: Any, mode: str = "reduced") -> Any:
+    if mode not in ("reduced", "complete"):
+        raise ValueError(f"ops.qr: mode is 'reduced' or 'complete'. Received: mode={mode!r}")
+    return tuple(_linalg.qr(x, mode))
+
+
+def _svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+    found = _linalg.svd(x, full_matrices, compute_uv)
+    return tuple(found) if compute_uv else found
+
+
+def _rank(x: Any, tol: Any = None) -> Any:
+    """`tol` is absolute, as in NumPy: JAX's `rtol` is relative to the largest singular value."""
+    if tol is None:
+        return _linalg.matrix_rank(x)
+    return jnp.sum(_linalg.svd(x, compute_uv=False) > jnp.asarray(tol)[..., None], -1)
+
+
+TABLES = {
+    "x": {
+        "det": (_checked("det", _linalg.det), "The determinant."),
+        "eig": (
+            _checked("eig", lambda x: tuple(_linalg.eig(x))),
+            "Eigenvalues [..., M] and, as columns, eigenvectors [..., M, M], complex. CPU only.",
+        ),
+        "eigh": (
+            _checked("eigh", lambda x: tuple(_linalg.eigh(x))),
+            "Eigenvalues, ascending, and eigenvectors, as columns, of symmetric matrices.",
+        ),
+        "inv": (_checked("inv", _linalg.inv), "The inverse."),
+        "logdet": (_checked("logdet", lambda x: _linalg.slogdet(x)[1]), "log |determinant|."),
+        "lu_factor": (
+            _checked("lu_factor", jax.scipy.linalg.lu_factor, square=False),
+            "L (below the diagonal, ones on it) and U in one matrix, and the rows exchanged.",
+        ),
+        "slogdet": (
+            _checked("slogdet", lambda x: tuple(_linalg.slogdet(x))),
+            "The sign of the determinant, and the logarithm of its magnitude.",
+        ),
+    },
+    "x, upper=False": {
+        "cholesky": (
+            _checked("cholesky", _cholesky),
+            "The lower L with x = L L^H (or the upper U with x = U^H U); NaN: x is not positive.",
+        ),
+        "cholesky_inverse": (
+            _checked("cholesky_inverse", _cholesky_inverse),
+            "The inverse of L L^T from its lower factor L, or of U^T U from the upper one.",
+        ),
+    },
+    "a, b": {
+        "solve": (
+            _checked("solve", _solve),
+            "x with a x = b: a [..., M, M], b [..., M] or [..., M, K].",
+        ),
+    },
+    "a, b, lower=False": {
+        "solve_triangular": (
+            _checked("solve_triangular", _solve_triangular),
+            "x with a x = b, reading only the upper (or lower) triangle of a.",
+        ),
+    },
+    "a, b, rcond=None": {
+        "lstsq": (
+            _checked("lstsq", lambda a, b, rcond=None: _linalg.lstsq(a, b, rcond)[0], square=False),
+            "x with the least |a x - b|, the shortest of these: [M, N], [M] or [M, K].",
+        ),
+    },
+    "x, tol=None": {
+        "matrix_rank": (
+            _checked("matrix_rank", _rank, square=False),
+            "How many singular values exceed `tol` (by default max(M, N) eps times the largest).",
+        ),
+    },
+    "x, rcond=None": {
+        "pinv": (
+            _checked("pinv", lambda x, rcond=None: _linalg.pinv(x, rcond), square=False),
+            "The pseudo-inverse (Penrose 1955); singular values <= rcond times the largest are 0.",
+        ),
+    },
+    "x, mode='reduced'": {
+        "qr": (
+            _checked("qr", _qr, square=False),
+            "Q, with orthonormal columns ('complete': as many as rows), and the upper triangle R.",
+        ),
+    },
+    "x, full_matrices=True, compute_uv=True": {
+        "svd": (
+            _checked("svd", _svd, square=False),
+            "U, s, V^H with x = U diag(s) V^H, s descending; s alone without compute_uv.",
+        ),
+    },
+}
+_names = [n for key, rows in TABLES.items() for n in publish(globals(), key, rows)]
+
+
+@op
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """The length of vectors, or a norm of matrices, over `axis`.
+
+    >>> float(norm([3.0, 4.0]))
+    5.0
+    """
+    return _linalg.norm(jnp.asarray(x), ord, axis, keepdims)
+
+
+__getattr__ = elsewhere(__name__, "jvp")  # Keras lists it here; it stands in `control.py`
+__all__ = sorted([*_names, "norm"])  # noqa: PLE0605
