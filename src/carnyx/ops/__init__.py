@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 from typing import Any
 
-_HOMES = ("core", "numpy", "nn", "math", "attention")
+_HOMES = ("core", "control", "numpy", "nn", "math", "attention")
 
 
 def __getattr__(name: str) -> Any:
