@@ -29,7 +29,11 @@ _NAMES = {
     "StatelessScope": "core.state",
     "Variable": "core.variable",
     "name_scope": "core.state",
-    "remat": "ops.control",
+    "grad": "core.transforms",
+    "jit": "core.transforms",
+    "remat": "core.transforms",
+    "value_and_grad": "core.transforms",
+    "vmap": "core.transforms",
 }
 _MODULES = (
     "activations backend callbacks config constraints datasets dtype_policies initializers layers "
