@@ -30,10 +30,10 @@ class _Static:
         return hash(self.parts)
 
     def __eq__(self, other: Any) -> bool:
-        return isinstance(other, _Static) and len(self.parts) == len(other.parts) and all(
-            a is b or (type(a) is type(b) and bool(a == b))
-            for a, b in zip(self.parts, other.parts, strict=True)
-        )
+        if not isinstance(other, _Static) or len(self.parts) != len(other.parts):
+            return False
+        pairs = zip(self.parts, other.parts, strict=True)
+        return all(a is b or (type(a) is type(b) and bool(a == b)) for a, b in pairs)
 
 
 def jit(
@@ -188,12 +188,15 @@ def _run_lanes(
         ended.append(True)
         return out, changes
 
-    places = (axes[1], [None if kind == "none" else 0 for kind in kinds])
+    def run(places: Any) -> Any:
+        return jax.vmap(lane, axes[0], (axes[1], places), axis_name=LANES)(*args, **kwargs)
+
     try:
-        out, changes = jax.vmap(lane, axes[0], places, axis_name=LANES)(*args, **kwargs)
+        out, changes = run([None if kind == "none" else 0 for kind in kinds])
     except ValueError as error:
-        if not ended or "out_axes[1]" not in str(error):
+        if not ended or "none" not in kinds:
             raise
+        run(0)  # raises where it was the function's own results that do not fit
         differing = [v.path for v, k in zip(lift.variables, kinds, strict=False) if k == "none"]
         raise ValueError(
             "vmap: each element would assign a value of its own to one of the Variables "

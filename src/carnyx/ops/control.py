@@ -127,7 +127,7 @@ def while_loop(
         return args
 
     args = lifting(use)
-    return type(loop_vars)(args) if several else args[0]
+    return args if several else args[0]
 
 
 @_recorded
@@ -264,7 +264,13 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(f)
     def call(*args: Any) -> Any:
+        arrays = _arrays(args)
+
         def use(lift: Lift) -> Any:
+            start = lift.start()
+            # what is read must be known before: the rule's trace may close over no derivative
+            jax.eval_shape(lambda *args: lift.run(start, lambda *a: f(*a)[0], *args), *arrays)
+
             @jax.custom_gradient
             def run(values: list[Any], *args: Any) -> Any:
                 (out, rule), new = lift.run(values, f, *args)
@@ -276,7 +282,7 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
 
                 return (out, new), backward
 
-            out, new = run(_constants(lift)(lift.start()), *_arrays(args))
+            out, new = run(_constants(lift)(start), *arrays)
             lift.finish(new)
             return out
 
