@@ -23,7 +23,9 @@ class Busy(carnyx.Layer):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.dense = layers.Dense(3, "tanh", kernel_initializer=carnyx.initializers.GlorotUniform(1))
+        self.dense = layers.Dense(
+            3, "tanh", kernel_initializer=carnyx.initializers.GlorotUniform(1)
+        )
         self.norm = layers.BatchNormalization()
         self.drop = layers.Dropout(0.5, seed=2)
         self.mean = carnyx.metrics.Mean()

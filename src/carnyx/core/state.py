@@ -208,7 +208,7 @@ def value_and_grad(
                 loss, aux = out if has_aux else (out, None)
                 return jnp.asarray(loss), (aux, new)
 
-            places = 0 if variables is not None else _after_values(argnums)
+            places = 0 if variables is not None else _after_values(argnums, len(args))
             run = jax.value_and_grad(loss_and_rest, places, has_aux=True)
             (loss, (aux, new)), gradients = run([_stored(v) for v in leaves], *args)
             lift.finish(new)
@@ -221,8 +221,11 @@ def value_and_grad(
     return evaluate
 
 
-def _after_values(argnums: Any) -> Any:
-    return argnums + 1 if isinstance(argnums, int) else tuple(n + 1 for n in argnums)
+def _after_values(argnums: Any, count: int) -> Any:
+    """The positions among `count` arguments, counted with one more in front."""
+    if isinstance(argnums, int):
+        return argnums + 1 if argnums >= 0 else argnums + 1 + count
+    return tuple(_after_values(n, count) for n in argnums)
 
 
 class _Context(threading.local):

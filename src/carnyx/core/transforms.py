@@ -136,8 +136,10 @@ def grad(
     12.0
     """
 
+    evaluate = value_and_grad(fn, variables, has_aux, argnums)
+
     def gradients(*args: Any, **kwargs: Any) -> Any:
-        value, found = value_and_grad(fn, variables, has_aux, argnums)(*args, **kwargs)
+        value, found = evaluate(*args, **kwargs)
         return (found, value[1]) if has_aux else found
 
     return gradients
@@ -179,8 +181,7 @@ def _run_lanes(
     def lane(*args: Any, **kwargs: Any) -> Any:
         index = jax.lax.axis_index(LANES)
         own = [
-            _folded(x, index) if kind == "seed" else x
-            for kind, x in zip(kinds, start, strict=True)
+            _folded(x, index) if kind == "seed" else x for kind, x in zip(kinds, start, strict=True)
         ]
         out, new = lift.run(own, partial(fn, **kwargs), *args)
         pairs = zip(kinds, own, new, strict=True)

@@ -220,7 +220,9 @@ def vectorized_map(function: Callable[..., Any], elements: Any) -> Any:
     `elements` is an array or a structure of arrays, given to `function` as one argument. What a
     layer inside shares between elements says `carnyx.vmap`.
 
-    >>> vectorized_map(lambda pair: pair[0] + pair[1], (np.array([1, 2]), np.array([3, 4]))).tolist()
+    >>> vectorized_map(
+    ...     lambda pair: pair[0] + pair[1], (np.array([1, 2]), np.array([3, 4]))
+    ... ).tolist()
     [4, 6]
     """
     _check_callable("vectorized_map", function=function)
@@ -336,7 +338,9 @@ def vectorize(
             name always are.
         signature: the axes that one element has, "(m,n),(n)->(m)"; None for numbers.
 
-    >>> vectorize(lambda a, b: a @ b, signature="(n),(n)->()")(np.eye(2), np.array([3.0, 4.0])).tolist()
+    >>> vectorize(lambda a, b: a @ b, signature="(n),(n)->()")(
+    ...     np.eye(2), np.array([3.0, 4.0])
+    ... ).tolist()
     [3.0, 4.0]
     """
     _check_callable("vectorize", pyfunc=pyfunc)
