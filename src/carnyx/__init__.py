@@ -14,6 +14,8 @@ __version__ = "0.1.0"
 # Public name -> the module that has it.
 _NAMES = {
     "DTypePolicy": "core.dtypes",
+    "FloatDTypePolicy": "dtype_policies",
+    "Function": "core.graph",
     "Functional": "models",
     "Initializer": "initializers",
     "Input": "core.graph",
@@ -23,6 +25,7 @@ _NAMES = {
     "Loss": "losses",
     "Metric": "metrics",
     "Model": "models",
+    "Operation": "core.symbol",
     "Optimizer": "optimizers",
     "Regularizer": "regularizers",
     "Sequential": "models",

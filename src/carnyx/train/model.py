@@ -711,6 +711,12 @@ class Model(Trainer):
             return Functional.__new__(Functional, *args, **kwargs)
         return super().__new__(cls, *args, **kwargs)
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        if cls is Model and {"layers", "input_layers", "output_layers"} <= set(config):
+            return Functional.from_config(config, custom_objects)
+        return super().from_config(config)
+
 
 class Functional(FunctionalGraph, Model):
     """A model that is a graph from inputs to outputs."""
