@@ -234,7 +234,7 @@ def test_only_our_own_operations_are_found() -> None:
         entry.update(change, registered_name=change["class_name"])
         with pytest.raises(ValueError, match="Cannot build"):
             carnyx.Model.from_config(config)
-    with pytest.raises(ValueError, match="Did you mean 'Add'"):
+    with pytest.raises(ValueError, match="Did you mean .*'Add'"):
         lookup("keras.src.ops.numpy", "Ad")
 
 
@@ -303,9 +303,7 @@ def test_operations_and_functions_of_ones_own() -> None:
     agree(function([x, 2 * x])["far"], x**2)
     assert function([inputs, z])["sum"].shape == (None, 3)
     assert function.compute_output_shape([(5, 3), (5, 3)]) == {"sum": (5, 3), "far": (5, 3)}
-    assert [o.name for o in function.operations] == ["subtract", "add", "power"] or len(
-        function.operations
-    ) == 3
+    assert {o.name for o in function.operations} == {"x", "add", "subtract", "power"}
     with pytest.raises(ValueError, match="2 inputs and received 1"):
         function([x])
 

@@ -294,3 +294,64 @@ def test_a_vae_trains() -> None:
     log = model.fit(x, epochs=30, batch_size=32, verbose=0).history
     assert log["error"][-1] < 0.5 * log["error"][0] and log["loss"][-1] > log["error"][-1]
     assert model.seeds.state.numpy().tolist() == [2, 60]
+
+
+# ---- scopes and other names of the top level
+
+
+# how many parts are made again in a stack of four layers, two with activations, three of 8 units
+MADE_AGAIN = {"full": 4, "activations": 2, "larger_than": 3, "list_of_layers": 1, None: 0}
+
+
+@pytest.mark.parametrize("mode", MADE_AGAIN)
+def test_remat_scope_changes_no_number(mode: str | None) -> None:
+    def make() -> Any:
+        carnyx.utils.set_random_seed(1)
+        carnyx.utils.clear_session()
+        return [
+            layers.Dense(8, "tanh"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5, seed=1),
+            layers.Dense(2, "tanh", name="last"),
+        ]
+
+    def run(stack: Any) -> Any:
+        def loss(x: Any) -> Any:
+            for layer in stack:
+                x = layer(x, training=True)
+            return jnp.sum(x**2)
+
+        variables = [v for layer in stack for v in layer.trainable_variables]
+        value = carnyx.value_and_grad(loss, variables or None)(X)
+        return loss, [value[0], *[v.numpy() for layer in stack for v in layer.variables]]
+
+    with carnyx.RematScope(mode, output_size_threshold=63, layer_names=["last"]):
+        stack = make()
+    loss, found = run(stack)
+    same(found, run(make())[1])
+    variables = [v for layer in stack for v in layer.variables]
+    traced = jax.make_jaxpr(pure(lambda: loss(X), variables))([v.value for v in variables])
+    names = [equation.primitive.name for equation in traced.eqns]
+    assert sum(name in ("checkpoint", "remat2") for name in names) == MADE_AGAIN[mode]
+
+
+def test_names_of_the_top_level() -> None:
+    import keras
+
+    assert carnyx.version() == carnyx.__version__
+    assert carnyx.FloatDTypePolicy("float32").name == "float32"
+    v = carnyx.Variable(1.0)
+    with carnyx.SymbolicScope():
+        v.assign(2.0)
+        assert float(v) == 2.0
+    assert float(v) == 1.0
+    with carnyx.device("cpu:0"):
+        assert next(iter(jnp.ones(2).devices())).platform == "cpu"
+    for bad in ("gpu:7", "cpu:99", "warp", 3):
+        with pytest.raises(ValueError, match="device: .* is not here. Devices: \\['cpu:0'"):
+            carnyx.device(bad)
+    with pytest.raises(ValueError, match="RematScope: mode is one of"):
+        carnyx.RematScope("some")
+    module = type(keras)
+    names = {n for n in dir(keras) if n[0] != "_" and not isinstance(getattr(keras, n), module)}
+    assert names - set(carnyx.__all__) == {"Quantizer"}

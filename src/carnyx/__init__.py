@@ -28,10 +28,13 @@ _NAMES = {
     "Operation": "core.symbol",
     "Optimizer": "optimizers",
     "Regularizer": "regularizers",
+    "RematScope": "core.transforms",
     "Sequential": "models",
     "StatelessScope": "core.state",
+    "SymbolicScope": "core.state",
     "Variable": "core.variable",
     "name_scope": "core.state",
+    "device": "core.settings",
     "grad": "core.transforms",
     "jit": "core.transforms",
     "remat": "core.transforms",
@@ -44,7 +47,12 @@ _MODULES = (
     "utils wrappers"
 ).split()
 
-__all__ = ["__version__", *_NAMES, *_MODULES]  # noqa: PLE0604  # made from the tables above
+__all__ = ["__version__", "version", *_NAMES, *_MODULES]  # noqa: PLE0604  # made from the tables above
+
+
+def version() -> str:
+    """The version of Carnyx."""
+    return __version__
 
 
 def __getattr__(name: str) -> Any:

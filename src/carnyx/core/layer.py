@@ -125,6 +125,7 @@ class Layer(symbol.Operation):
 
     supports_masking = False
     _building = False
+    _remat: Any = None  # the RematScope that the layer was made in
     _build_config: dict[str, Any] | None = None
 
     def __init__(
@@ -157,6 +158,8 @@ class Layer(symbol.Operation):
         self.dtype_policy = dtype
         self.path = state.current_path(self.name)
         self.autocast = autocast
+        if context.remat:
+            self._remat = context.remat[-1]
         self.built = False
         self.input_spec: Any = None
         self._trainable = bool(trainable)
@@ -455,7 +458,10 @@ class Layer(symbol.Operation):
         self._build_for(args, kwargs)
         cast = self.compute_dtype if self.autocast else None
         with Call(self, training), state.autocast_scope(cast), jax.named_scope(self.name):
-            outputs = self.call(*args, **kwargs)
+            if self._remat is None:
+                outputs = self.call(*args, **kwargs)
+            else:
+                outputs = self._remat.call(self, args, kwargs)
             if self.activity_regularizer is not None:
                 for leaf in jax.tree.leaves(outputs):
                     self.add_loss(self.activity_regularizer(leaf) / leaf.shape[0])

@@ -32,10 +32,12 @@ HOMES = {
     "attention": "nn",
     "convolution": "nn",
     "crossentropy": "nn",
+    "ctc": "nn",
+    "image_color": "image",
     "pooling": "nn",
 }
 # Single operations -> Keras's file.
-PLACES = {"get_item": "numpy", "jvp": "linalg"}
+PLACES = {"get_item": "numpy", "jvp": "linalg", "norm": "linalg"}
 # Operation -> Keras's class, where it is not the name in capitals: "top_k" is "TopK".
 CLASSES = {
     "allclose": "AllClose",
@@ -101,10 +103,11 @@ def _address(name: str, module: str) -> tuple[str, str]:
 @functools.cache
 def _table() -> dict[tuple[str, str], Callable[..., Any]]:
     """(Keras's module, class) -> our operation, for every public one."""
-    ops, activations = public("ops"), public("activations")
+    ops = public("ops")
+    apart = [getattr(ops, name, None) for name in ("image", "image_color")]
     found = {}
-    for module in (*ops.homes(), activations):
-        for name in module.__all__:
+    for module in (*ops.homes(), *apart, public("activations")):
+        for name in getattr(module, "__all__", ()):
             function = getattr(module, name)
             if inspect.isfunction(function):
                 found[_address(name, module.__name__)] = function

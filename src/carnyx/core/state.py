@@ -235,6 +235,7 @@ class _Context(threading.local):
         self.scopes: list[Scope] = []
         self.names: list[str] = []
         self.autocast: list[str | None] = []
+        self.remat: list[Any] = []  # the RematScopes that are open
         self.calls: list[Any] = []  # the layer calls in progress, see layer.py
         self.masks: dict[int, tuple[Any, Any]] = {}  # id of a tracer -> (the tracer, its mask)
 
@@ -349,6 +350,21 @@ class StatelessScope(Scope):
     def add_loss(self, loss: Any) -> None:
         """Keeps a loss."""
         self.losses.append((None, loss))
+
+
+class SymbolicScope(Scope):
+    """Inside, layers run for their shapes alone: what they assign and add is forgotten at the end.
+
+    >>> import carnyx
+    >>> v = carnyx.Variable(1.0)
+    >>> with SymbolicScope():
+    ...     _ = v.assign(5.0)
+    >>> float(v)
+    1.0
+    """
+
+    def __init__(self) -> None:
+        super().__init__(permissive=True)
 
 
 @contextlib.contextmanager

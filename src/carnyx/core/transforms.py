@@ -266,4 +266,63 @@ def remat(f: Callable[..., Any]) -> Callable[..., Any]:
     return again
 
 
-__all__ = ["grad", "jit", "remat", "value_and_grad", "vmap"]
+MODES = (None, "full", "activations", "larger_than", "list_of_layers")
+
+
+class RematScope:
+    """Layers made inside compute their inner values again for the gradient: see `remat`.
+
+    Args:
+        mode: "full" for every layer; "activations" for the activations of layers that have one;
+            "larger_than" for layers with an output of more elements than `output_size_threshold`;
+            "list_of_layers" for the layers of these names; None for none.
+        output_size_threshold: elements of an output, batch included.
+        layer_names: names of layers, for "list_of_layers".
+
+    >>> import carnyx
+    >>> with RematScope("full"):
+    ...     dense = carnyx.layers.Dense(3)
+    >>> dense(jnp.ones((2, 4))).shape
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        mode: str | None = "full",
+        output_size_threshold: int = 1024,
+        layer_names: Any = None,
+    ) -> None:
+        if mode not in MODES:
+            raise ValueError(f"RematScope: mode is one of {MODES}. Received: {mode!r}")
+        self.mode = mode
+        self.output_size_threshold = output_size_threshold
+        self.layer_names = list(layer_names or [])
+
+    def __enter__(self) -> RematScope:
+        state.context.remat.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        state.context.remat.pop()
+
+    def call(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """`layer.call`, as the mode says."""
+        if self.mode == "activations" and callable(getattr(layer, "activation", None)):
+            plain = layer.activation
+            layer.activation = remat(plain)
+            try:
+                return layer.call(*args, **kwargs)
+            finally:
+                layer.activation = plain
+        again = self.mode == "full" or (
+            self.mode == "list_of_layers" and layer.name in self.layer_names
+        )
+        if self.mode == "larger_than":
+            with state.Scope(permissive=True):
+                outputs = jax.eval_shape(lambda: layer.call(*args, **kwargs))
+            sizes = [leaf.size for leaf in jax.tree.leaves(outputs)]
+            again = max(sizes, default=0) > self.output_size_threshold
+        return (remat(layer.call) if again else layer.call)(*args, **kwargs)
+
+
+__all__ = ["RematScope", "grad", "jit", "remat", "value_and_grad", "vmap"]
