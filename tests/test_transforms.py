@@ -1,4 +1,4 @@
-"""jit, grad, value_and_grad, vmap over functions that call layers; train steps written with them."""
+"""jit, grad, value_and_grad, vmap of functions that call layers; train steps written with them."""
 
 from __future__ import annotations
 

@@ -80,11 +80,11 @@ def _check_tensors(model: Any, tensors: Any) -> None:
 def _clone_sequential(model: Any, tensors: Any, clone: Callable[[Any], Any]) -> Any:
     twin = type(model)(name=model.name, trainable=model.trainable)
     given = symbol.symbols(tensors)
-    start = next(iter(given or model.inputs or ()), None)
-    if given and isinstance(start.node.operation, InputLayer):
-        twin.add(start)
-    elif start is not None:
-        twin.add(Input(batch_shape=start.shape, dtype=start.dtype, name=start.name))
+    for start in (given or model.inputs or [])[:1]:
+        if given and start.node is not None and isinstance(start.node.operation, InputLayer):
+            twin.add(start)
+        else:
+            twin.add(Input(batch_shape=start.shape, dtype=start.dtype, name=start.name))
     for layer in model.layers:
         twin.add(clone(layer))
     return twin

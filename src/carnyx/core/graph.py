@@ -408,8 +408,8 @@ def _trace_back(
 ) -> tuple[list[symbol.Node], list[Any]]:
     """The nodes from inputs to outputs in an order of computation, and the operations by depth.
 
-    An operation's depth is its longest way to an output; deeper ones come first, and among equals the
-    one that a search from the outputs meets first: the order of `layers` and of the weights.
+    An operation's depth is its longest way to an output; deeper ones come first, and among equals
+    the one that a search from the outputs meets first: the order of `layers` and of the weights.
     """
     given = {id(t) for t in inputs}
     order: list[symbol.Node] = []
@@ -495,10 +495,11 @@ def _written(operation: Any, nodes: list[symbol.Node], places: Any) -> dict[str,
     """An entry of a graph's "layers": what is called, and how often with what."""
     own = [n for n in nodes if n.operation is operation]
     name = places[id(own[0].outputs[0])][0]
-    calls = [(n.args, n.kwargs) for n in own if n.inputs]
+    calls: list[Any] = [(n.args, n.kwargs) for n in own if n.inputs]
     if isinstance(operation, symbol.Function):
         module, class_name = address(operation)
-        config, *calls[0] = written(operation, *calls[0])
+        config, *first = written(operation, *calls[0])
+        calls[0] = first
         entry = {"module": module, "class_name": class_name, "config": {"name": name, **config}}
         entry["registered_name"] = class_name
     else:
@@ -550,7 +551,7 @@ def _call_operation(entry: dict[str, Any], *node: Any, **named: Any) -> Any:
     args, kwargs = called(operation, _decode(entry["config"], {}, tuple), list(node), named)
     outputs = operation(*args, **kwargs)
     made = symbol.symbols(outputs)[0].node
-    if isinstance(made.operation, symbol.Function):
+    if made is not None and isinstance(made.operation, symbol.Function):
         made.operation = made.operation.renamed(entry["name"])
     return outputs
 

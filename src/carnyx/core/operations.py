@@ -1,4 +1,4 @@
-"""How a call of an operation, a node of a graph that is no layer, is written into a config and read.
+"""How a call of an operation, a node of a graph that is no layer, is written and read in configs.
 
 Keras writes a class for each operation: "Mean" of the module "keras.src.ops.numpy", whose config
 holds the arguments that are no tensors ({"axis": 1, "keepdims": False}), while the tensors stand in
@@ -106,8 +106,8 @@ def _table() -> dict[tuple[str, str], Callable[..., Any]]:
     ops = public("ops")
     apart = [getattr(ops, name, None) for name in ("image", "image_color")]
     found = {}
-    for module in (*ops.homes(), *apart, public("activations")):
-        for name in getattr(module, "__all__", ()):
+    for module in (*ops.homes(), *filter(None, apart), public("activations")):
+        for name in module.__all__:
             function = getattr(module, name)
             if inspect.isfunction(function):
                 found[_address(name, module.__name__)] = function
