@@ -14,6 +14,8 @@ __version__ = "0.1.0"
 # Public name -> the module that has it.
 _NAMES = {
     "DTypePolicy": "core.dtypes",
+    "FloatDTypePolicy": "dtype_policies",
+    "Function": "core.graph",
     "Functional": "models",
     "Initializer": "initializers",
     "Input": "core.graph",
@@ -23,13 +25,21 @@ _NAMES = {
     "Loss": "losses",
     "Metric": "metrics",
     "Model": "models",
+    "Operation": "core.symbol",
     "Optimizer": "optimizers",
     "Regularizer": "regularizers",
+    "RematScope": "core.transforms",
     "Sequential": "models",
     "StatelessScope": "core.state",
+    "SymbolicScope": "core.state",
     "Variable": "core.variable",
     "name_scope": "core.state",
-    "remat": "ops.control",
+    "device": "core.settings",
+    "grad": "core.transforms",
+    "jit": "core.transforms",
+    "remat": "core.transforms",
+    "value_and_grad": "core.transforms",
+    "vmap": "core.transforms",
 }
 _MODULES = (
     "activations backend callbacks config constraints datasets dtype_policies initializers layers "
@@ -37,7 +47,12 @@ _MODULES = (
     "tree utils wrappers"
 ).split()
 
-__all__ = ["__version__", *_NAMES, *_MODULES]  # noqa: PLE0604  # made from the tables above
+__all__ = ["__version__", "version", *_NAMES, *_MODULES]  # noqa: PLE0604  # made from the tables above
+
+
+def version() -> str:
+    """The version of Carnyx."""
+    return __version__
 
 
 def __getattr__(name: str) -> Any:

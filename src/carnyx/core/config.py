@@ -146,6 +146,11 @@ def serialize(value: Any) -> Any:
         return value
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, slice):
+        parts = {"start": value.start, "stop": value.stop, "step": value.step}
+        return {"class_name": "__slice__", "config": {k: serialize(v) for k, v in parts.items()}}
+    if value is Ellipsis:
+        return {"class_name": "__ellipsis__", "config": {}}
     if isinstance(value, dict):
         return {key: serialize(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -280,6 +285,10 @@ def _revive(value: Any, required: bool = False) -> Any:
     name, config = value["class_name"], value["config"]
     if name == "__numpy__":
         return np.array(config["value"], dtype=config["dtype"])
+    if name == "__slice__":
+        return slice(*(config[part] for part in ("start", "stop", "step")))
+    if name == "__ellipsis__":
+        return Ellipsis
     if name == "__tuple__":
         return tuple(_revive(item) for item in config["value"])
     registered = value.get("registered_name")

@@ -6,7 +6,7 @@ these classes in `train/model.py`, which makes the public Model, Functional and 
 
 from __future__ import annotations
 
-import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +15,7 @@ import jax
 from carnyx.core import dtypes, errors, state, symbol
 from carnyx.core.config import deserialize, serialize, serialize_object, unique_name
 from carnyx.core.layer import Layer, is_shape
+from carnyx.core.operations import address, called, is_operation, lookup, written
 from carnyx.core.symbol import KerasTensor
 
 
@@ -260,7 +261,7 @@ class FunctionalGraph(Network):
         if isinstance(inputs, (list, tuple)) and len(inputs) == 1:
             inputs = inputs[0]
         self._input_struct, self._output_struct = inputs, outputs
-        self._graph_nodes, self._layers = _trace_back(
+        self._graph_nodes, self._operations = _trace_back(
             symbol.symbols(inputs), symbol.symbols(outputs)
         )
         self.built = True
@@ -269,7 +270,12 @@ class FunctionalGraph(Network):
 
     @property
     def layers(self) -> list[Any]:
-        return list(self._layers)
+        return [one for one in self._operations if isinstance(one, Layer)]
+
+    @property
+    def operations(self) -> list[Any]:
+        """The layers and the operations that are no layers, in the order of the config."""
+        return list(self._operations)
 
     @property
     def outputs(self) -> list[KerasTensor]:
@@ -292,10 +298,7 @@ class FunctionalGraph(Network):
         values = {id(t): x for t, x in zip(symbol.symbols(self._input_struct), leaves, strict=True)}
         for leaf, m in zip(leaves, jax.tree.leaves(mask), strict=False):
             state.set_mask(leaf, m)
-        for node in self._graph_nodes:
-            args, kwargs = symbol.substitute((node.args, node.kwargs), lambda t: values[id(t)])
-            outputs = jax.tree.leaves(node.operation(*args, **kwargs), is_leaf=symbol.is_symbol)
-            values.update((id(t), x) for t, x in zip(node.outputs, outputs, strict=True))
+        run_nodes(self._graph_nodes, values)
         return symbol.substitute(self._output_struct, lambda t: values[id(t)])
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
@@ -305,51 +308,34 @@ class FunctionalGraph(Network):
         nodes = [*(n for x in self.layers if isinstance(x, InputLayer) for n in x._nodes)]
         nodes += self._graph_nodes
         places = _places(nodes)
-        for node in self._graph_nodes:
-            if not isinstance(node.operation, Layer):
-                raise ValueError(
-                    f"Model '{self.name}' cannot be written as a config yet: it holds the "
-                    f"operation '{node.operation.name}', which is no layer. Put it into the "
-                    "call() of a Layer."
-                )
         return {
             "name": self.name,
             "trainable": self.trainable,
-            "layers": [self._layer_config(layer, nodes, places) for layer in self.layers],
+            "layers": [_written(operation, nodes, places) for operation in self._operations],
             "input_layers": _history(self._input_struct, places),
             "output_layers": _history(self._output_struct, places),
-        }
-
-    def _layer_config(self, layer: Any, nodes: list[Any], places: Any) -> dict[str, Any]:
-        own = [n for n in nodes if n.operation is layer and n.inputs]
-        return {
-            **serialize_object(layer),
-            "name": layer.name,
-            "build_config": layer.get_build_config() or {},
-            "inbound_nodes": [
-                {"args": _encode(n.args, places), "kwargs": _encode(n.kwargs, places)} for n in own
-            ],
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         if "layers" not in config:
             return super().from_config(config)
-        layers = {c["name"]: deserialize(c, custom_objects) for c in config["layers"]}
-        made: dict[tuple[str, int], list[KerasTensor]] = {
-            (name, 0): [layer.output]
-            for name, layer in layers.items()
-            if isinstance(layer, InputLayer)
-        }
-        waiting = [
-            (c["name"], i, n) for c in config["layers"] for i, n in enumerate(c["inbound_nodes"])
-        ]
+        made: dict[tuple[str, int], list[KerasTensor]] = {}
+        waiting = []
+        for one in config["layers"]:
+            if is_operation(one):
+                run: Any = functools.partial(_call_operation, one)
+            else:
+                run = deserialize(one, custom_objects)
+            if isinstance(run, InputLayer):
+                made[one["name"], 0] = [run.output]
+            waiting += [(one["name"], i, run, n) for i, n in enumerate(one["inbound_nodes"])]
         while waiting:
-            later = [item for item in waiting if not _replay(item, layers, made)]
+            later = [item for item in waiting if not _replay(item, made)]
             if len(later) == len(waiting):
                 raise ValueError(
                     f"The config of model {config.get('name')!r} is no graph: the inputs of "
-                    f"{sorted({name for name, _, _ in later})} are never made."
+                    f"{sorted({item[0] for item in later})} are never made."
                 )
             waiting = later
         inputs = _decode_history(config["input_layers"], made)
@@ -357,13 +343,73 @@ class FunctionalGraph(Network):
         return cls(inputs, outputs, name=config["name"], trainable=config.get("trainable", True))
 
 
+class Function(symbol.Operation):
+    """A graph from input to output KerasTensors as one operation; it has no weights of its own.
+
+    >>> x = Input((3,))
+    >>> double = Function(x, 2 * x + 1)
+    >>> double(jax.numpy.ones((1, 3))).tolist()
+    [[3.0, 3.0, 3.0]]
+    """
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
+        super().__init__(name)
+        self._input_struct, self._output_struct = inputs, outputs
+        self._graph_nodes, self._operations = _trace_back(
+            symbol.symbols(inputs), symbol.symbols(outputs)
+        )
+
+    @property
+    def operations(self) -> list[Any]:
+        """What is called between inputs and outputs."""
+        return list(self._operations)
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        return symbol.symbols(self._input_struct)
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        return symbol.symbols(self._output_struct)
+
+    def call(self, inputs: Any) -> Any:
+        leaves = jax.tree.leaves(inputs, is_leaf=symbol.is_symbol)
+        if len(leaves) != len(self.inputs):
+            raise ValueError(
+                f"Function '{self.name}' has {len(self.inputs)} inputs and received {len(leaves)}."
+            )
+        values = {id(t): x for t, x in zip(self.inputs, leaves, strict=True)}
+        run_nodes(self._graph_nodes, values)
+        return symbol.substitute(self._output_struct, lambda t: values[id(t)])
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shapes of the outputs for inputs of these shapes."""
+        tensors = jax.tree.map(KerasTensor, input_shape, is_leaf=is_shape)
+        return _shapes_of(self.compute_output_spec(tensors))
+
+
+def run_nodes(nodes: list[symbol.Node], values: dict[int, Any], call: Any = None) -> None:
+    """Computes the nodes in order; `values` holds what each KerasTensor, by id, stands for.
+
+    `call(operation, *args, **kwargs)` calls an operation in its own way.
+    """
+    for node in nodes:
+        args, kwargs = symbol.substitute((node.args, node.kwargs), lambda t: values[id(t)])
+        if call is None:
+            found = node.operation(*args, **kwargs)
+        else:
+            found = call(node.operation, *args, **kwargs)
+        outputs = jax.tree.leaves(found, is_leaf=symbol.is_symbol)
+        values.update((id(t), x) for t, x in zip(node.outputs, outputs, strict=True))
+
+
 def _trace_back(
     inputs: list[KerasTensor], outputs: list[KerasTensor]
 ) -> tuple[list[symbol.Node], list[Any]]:
-    """The nodes from inputs to outputs in an order of computation, and the layers by depth.
+    """The nodes from inputs to outputs in an order of computation, and the operations by depth.
 
-    A layer's depth is its longest way to an output; deeper ones come first, and among equals the
-    one that a search from the outputs meets first: the order of `layers` and of the weights.
+    An operation's depth is its longest way to an output; deeper ones come first, and among equals
+    the one that a search from the outputs meets first: the order of `layers` and of the weights.
     """
     given = {id(t) for t in inputs}
     order: list[symbol.Node] = []
@@ -397,16 +443,15 @@ def _trace_back(
             order.insert(0, tensor.node)
             met.setdefault(id(tensor.node.operation), len(met))
     operations = list({id(n.operation): n.operation for n in order}.values())
-    layers = [op for op in operations if isinstance(op, Layer)]
-    layers.sort(key=lambda op: (-depths.get(id(op), 0), met[id(op)]))
-    names = [layer.name for layer in layers]
+    operations.sort(key=lambda op: (-depths.get(id(op), 0), met[id(op)]))
+    names = [op.name for op in operations if isinstance(op, Layer)]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise ValueError(
             f"Layer names are unique within a model, and these are used more than once: {twice}. "
             "Pass name=... to one of the layers."
         )
-    return [n for n in order if n.inputs], layers
+    return [n for n in order if n.inputs], operations
 
 
 def _depths(order: list[symbol.Node]) -> dict[int, int]:
@@ -424,15 +469,48 @@ def _depths(order: list[symbol.Node]) -> dict[int, int]:
 
 
 def _places(nodes: list[symbol.Node]) -> dict[int, tuple[str, int, int]]:
-    """KerasTensor id -> (layer name, which of its calls, which output)."""
+    """KerasTensor id -> (name of the operation, which of its calls, which output).
+
+    Layers keep their names; of operations that are called alike, later ones get a number.
+    """
+    taken = {n.operation.name for n in nodes if isinstance(n.operation, Layer)}
+    names: dict[int, str] = {}
     calls: dict[int, int] = {}
     places = {}
     for node in nodes:
-        call = calls.get(id(node.operation), 0)
-        calls[id(node.operation)] = call + 1
+        key = id(node.operation)
+        if key not in names:
+            name = base = node.operation.name
+            while name in taken and not isinstance(node.operation, Layer):
+                name = f"{base}_{len(taken)}" if name == base else f"{name}_"
+            taken.add(name)
+            names[key] = name
+        calls[key] = calls.get(key, -1) + 1
         for index, tensor in enumerate(node.outputs):
-            places[id(tensor)] = (node.operation.name, call, index)
+            places[id(tensor)] = (names[key], calls[key], index)
     return places
+
+
+def _written(operation: Any, nodes: list[symbol.Node], places: Any) -> dict[str, Any]:
+    """An entry of a graph's "layers": what is called, and how often with what."""
+    own = [n for n in nodes if n.operation is operation]
+    name = places[id(own[0].outputs[0])][0]
+    calls: list[Any] = [(n.args, n.kwargs) for n in own if n.inputs]
+    if isinstance(operation, symbol.Function):
+        module, class_name = address(operation)
+        config, *first = written(operation, *calls[0])
+        calls[0] = first
+        entry = {"module": module, "class_name": class_name, "config": {"name": name, **config}}
+        entry["registered_name"] = class_name
+    else:
+        entry = serialize_object(operation)
+    if isinstance(operation, Layer):
+        entry["build_config"] = operation.get_build_config() or {}
+    entry["name"] = name
+    entry["inbound_nodes"] = [
+        {"args": _encode(args, places), "kwargs": _encode(kwargs, places)} for args, kwargs in calls
+    ]
+    return entry
 
 
 def _history(struct: Any, places: Any) -> Any:
@@ -455,25 +533,39 @@ def _encode(structure: Any, places: Any) -> Any:
     return serialize(structure)
 
 
-def _replay(item: Any, layers: dict[str, Any], made: Any) -> bool:
-    """Makes one call of a layer again; False if an input of it is not there yet."""
-    name, index, node = item
+def _replay(item: Any, made: Any) -> bool:
+    """Makes one call again; False if an input of it is not there yet."""
+    name, index, run, node = item
+    rows: Any = tuple if isinstance(run, functools.partial) else list
     try:
-        args, kwargs = _decode(node["args"], made), _decode(node["kwargs"], made)
+        args, kwargs = (_decode(node[part], made, rows) for part in ("args", "kwargs"))
     except KeyError:
         return False
-    made[name, index] = symbol.symbols(layers[name](*args, **kwargs))
+    made[name, index] = symbol.symbols(run(*args, **kwargs))
     return True
 
 
-def _decode(structure: Any, made: Any) -> Any:
+def _call_operation(entry: dict[str, Any], *node: Any, **named: Any) -> Any:
+    """Calls the operation of a config's entry; the node has the entry's name."""
+    operation = lookup(entry["module"], entry["class_name"])
+    args, kwargs = called(operation, _decode(entry["config"], {}, tuple), list(node), named)
+    outputs = operation(*args, **kwargs)
+    made = symbol.symbols(outputs)[0].node
+    if made is not None and isinstance(made.operation, symbol.Function):
+        made.operation = made.operation.renamed(entry["name"])
+    return outputs
+
+
+def _decode(structure: Any, made: Any, rows: Any = list) -> Any:
+    """Arguments as they were: `rows` is what a list of the file becomes."""
     if isinstance(structure, dict) and structure.get("class_name") == "__keras_tensor__":
         name, call, index = structure["config"]["keras_history"]
         return made[name, call][index]
     if isinstance(structure, dict):
-        return {key: _decode(value, made) for key, value in structure.items()}
+        decoded = {key: _decode(value, made, rows) for key, value in structure.items()}
+        return deserialize(decoded) if {"class_name", "config"} <= set(decoded) else decoded
     if isinstance(structure, (list, tuple)):
-        return [_decode(value, made) for value in structure]
+        return rows(_decode(value, made, rows) for value in structure)
     return structure
 
 
@@ -621,14 +713,11 @@ class SequentialGraph(Network):
         return model
 
 
-def clone_model(model: Any, input_tensors: Any = None, clone_function: Any = None) -> Any:
-    """A model of the same layers with new weights, made from the configs."""
-    if clone_function is not None or input_tensors is not None:
-        raise NotImplementedError(
-            "clone_model: `clone_function` and `input_tensors` are not supported yet. "
-            "Make the model from its config: type(model).from_config(model.get_config())."
-        )
-    return type(model).from_config(copy.deepcopy(model.get_config()))
-
-
-__all__ = ["FunctionalGraph", "Input", "InputLayer", "Network", "SequentialGraph", "clone_model"]
+__all__ = [
+    "Function",
+    "FunctionalGraph",
+    "Input",
+    "InputLayer",
+    "Network",
+    "SequentialGraph",
+]

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from carnyx.core import dtypes, errors, state, symbol
-from carnyx.core.config import Configurable, public, snake_case, unique_name
+from carnyx.core.config import public, snake_case, unique_name
 from carnyx.core.state import context
 from carnyx.core.variable import Variable
 
@@ -100,7 +100,7 @@ def call_parameters(function: Any) -> dict[str, Any]:
     return parameters
 
 
-class Layer(Configurable):
+class Layer(symbol.Operation):
     """Base of all layers: override `__init__`, `build(input_shape)` and `call(inputs)`.
 
     Args:
@@ -125,6 +125,7 @@ class Layer(Configurable):
 
     supports_masking = False
     _building = False
+    _remat: Any = None  # the RematScope that the layer was made in
     _build_config: dict[str, Any] | None = None
 
     def __init__(
@@ -157,6 +158,8 @@ class Layer(Configurable):
         self.dtype_policy = dtype
         self.path = state.current_path(self.name)
         self.autocast = autocast
+        if context.remat:
+            self._remat = context.remat[-1]
         self.built = False
         self.input_spec: Any = None
         self._trainable = bool(trainable)
@@ -455,7 +458,10 @@ class Layer(Configurable):
         self._build_for(args, kwargs)
         cast = self.compute_dtype if self.autocast else None
         with Call(self, training), state.autocast_scope(cast), jax.named_scope(self.name):
-            outputs = self.call(*args, **kwargs)
+            if self._remat is None:
+                outputs = self.call(*args, **kwargs)
+            else:
+                outputs = self._remat.call(self, args, kwargs)
             if self.activity_regularizer is not None:
                 for leaf in jax.tree.leaves(outputs):
                     self.add_loss(self.activity_regularizer(leaf) / leaf.shape[0])
@@ -592,26 +598,6 @@ class Layer(Configurable):
             self._located(self._build_for, (first,), {})
         outputs = self.compute_output_spec(*tensors, **named)
         return jax.tree.map(lambda t: t.shape, outputs, is_leaf=symbol.is_symbol)
-
-    @property
-    def input(self) -> Any:
-        """The KerasTensors of this layer's only symbolic call."""
-        node = self._only_node("input")
-        return node.args[0] if node.args else next(iter(node.kwargs.values()))
-
-    @property
-    def output(self) -> Any:
-        """The KerasTensors that this layer's only symbolic call gave."""
-        outputs = self._only_node("output").outputs
-        return outputs[0] if len(outputs) == 1 else outputs
-
-    def _only_node(self, what: str) -> symbol.Node:
-        if len(self._nodes) != 1:
-            raise AttributeError(
-                f"Layer '{self.name}' has been called {len(self._nodes)} times on KerasTensors, so "
-                f"it has no single `{what}`."
-            )
-        return self._nodes[0]
 
     # ---- without side effects
 

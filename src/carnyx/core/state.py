@@ -29,6 +29,7 @@ class Scope:
         self.permissive = permissive
         self.losses: list[tuple[Any, Any]] = []  # (layer, value) of every add_loss in here
         self.written: dict[int, Any] = {}  # the variables assigned in here
+        self.read: dict[int, Any] | None = None  # if a dict: those read here and held outside
 
     def __enter__(self) -> Scope:
         context.scopes.append(self)
@@ -39,13 +40,143 @@ class Scope:
         context.settle()
 
 
-def value_and_grad(
-    fn: Callable[..., Any], variables: Sequence[Any], has_aux: bool = False
-) -> Callable[..., Any]:
-    """Makes `g(*args) -> (fn(*args), gradients)`, the gradients in the order of `variables`.
+class Lift:
+    """What a function changes inside a transformation of JAX, on its way in and out of there.
 
-    `fn` returns a scalar (with `has_aux`: a scalar and something else), and may assign variables
-    as it likes: the assignments take effect, as if `fn` had been called plainly.
+    Its state is a list of arrays: the Variables that the function assigns, then the sums of the
+    losses that it adds, then (with `reads`) the Variables that it only reads. What these are shows
+    when it runs: `run` raises `More` at the first meeting, and `lifting` starts again.
+    """
+
+    def __init__(self, reads: bool = False) -> None:
+        self.variables: list[Any] = []  # those that are assigned
+        self.losses: list[tuple[Any, int, Any]] = []  # (layer, which of its losses, an aval)
+        self.read: list[Any] | None = [] if reads else None
+
+    def start(self) -> list[Any]:
+        """The state before: the variables' values and zeros for the losses."""
+        zeros = [jnp.zeros(aval.shape, aval.dtype) for _, _, aval in self.losses]
+        return [*map(_stored, self.variables), *zeros, *map(_stored, self.read or ())]
+
+    def run(
+        self, values: Sequence[Any], fn: Callable[..., Any], *args: Any, given: Any = None
+    ) -> tuple[Any, list[Any]]:
+        """(fn(*args), the state after it), with the state as `values` before.
+
+        `given`: values by id that further variables have inside.
+        """
+        count = len(self.variables) + len(self.losses)
+        head, tail = values[: len(self.variables)], values[count:]
+        start = {id(v): x for v, x in zip(self.variables, head, strict=True)}
+        start |= {id(v): x for v, x in zip(self.read or (), tail, strict=True)}
+        with Scope(start | (given or {}), permissive=True) as scope:
+            scope.read = None if self.read is None else {}
+            out = fn(*args)
+        added = self._losses_of(scope)
+        self._learn(scope, added)
+        new = [_strong(scope.values[id(v)], v._dtype) for v in self.variables]
+        for (layer, index, _), total in zip(
+            self.losses, values[len(self.variables) : count], strict=True
+        ):
+            loss = added.get((id(layer), index))
+            new.append(total if loss is None else total + loss[1])
+        return out, [*new, *tail]
+
+    def finish(self, values: Sequence[Any]) -> None:
+        """Assigns and adds, outside, what `run` gave."""
+        for variable, value in zip(self.variables, values, strict=False):
+            variable.assign(value)
+        totals = values[len(self.variables) :]
+        if not context.scopes and not context.calls:  # as a plain call of the layers would do
+            for layer, _, _ in self.losses:
+                layer._losses.clear()
+        for (layer, _, _), value in zip(self.losses, totals, strict=False):
+            layer.add_loss(value)
+
+    def _losses_of(self, scope: Scope) -> dict[tuple[int, int], tuple[Any, Any]]:
+        found: dict[tuple[int, int], tuple[Any, Any]] = {}
+        counts: dict[int, int] = {}
+        for layer, value in scope.losses:
+            index = counts[id(layer)] = counts.get(id(layer), -1) + 1
+            found[id(layer), index] = (layer, jnp.asarray(value))
+        return found
+
+    def _learn(self, scope: Scope, added: dict[tuple[int, int], tuple[Any, Any]]) -> None:
+        known = {id(v) for v in self.variables}
+        variables = [v for key, v in scope.written.items() if key not in known]
+        slots = {(id(layer), index) for layer, index, _ in self.losses}
+        losses = [
+            (layer, key[1], jax.ShapeDtypeStruct(value.shape, value.dtype))
+            for key, (layer, value) in added.items()
+            if key not in slots
+        ]
+        held = known | {id(v) for v in self.read or ()} | set(scope.written)
+        read = [v for key, v in (scope.read or {}).items() if key not in held]
+        if variables or losses or read:
+            raise More(self, variables, losses, read)
+
+    def grow(self, more: More) -> None:
+        self.variables += more.variables
+        self.losses += more.losses
+        if self.read is not None:
+            written = {id(v) for v in self.variables}
+            self.read = [v for v in [*self.read, *more.read] if id(v) not in written]
+
+
+class More(Exception):
+    """A function that runs inside a transformation changes more state than was carried in."""
+
+    def __init__(self, lift: Lift, variables: Any, losses: Any, read: Any) -> None:
+        super().__init__("state of a layer was met for the first time")
+        self.lift, self.variables, self.losses, self.read = lift, variables, losses, read
+
+
+ATTEMPTS = 100  # far more than there are functions in one transformation
+
+
+def lifting(use: Callable[[Lift], Any], lift: Lift | None = None) -> Any:
+    """`use(lift)`, which runs functions inside a transformation with `lift.run`, until the lift
+    carries all state that these change.
+
+    `use` takes `lift.start()` in, and hands what `lift.run` gave last to `lift.finish`.
+    """
+    lift = Lift() if lift is None else lift
+    for _ in range(ATTEMPTS):
+        try:
+            return use(lift)
+        except More as more:
+            if more.lift is not lift:
+                raise
+            lift.grow(more)
+    raise ValueError(
+        "A function inside a transformation (jit, scan, cond...) makes new Variables at each run: "
+        f"{[v.path for v in lift.variables[-3:]]}. Make layers, metrics and Variables once, "
+        "outside of the function."
+    )
+
+
+def _stored(variable: Any) -> Any:
+    with autocast_scope(None):
+        return _strong(variable.value, variable._dtype)
+
+
+def _strong(value: Any, dtype: str) -> Any:
+    """The value without JAX's mark of a "weak" type, which a loop's carried values must share."""
+    return jax.lax.convert_element_type(value, jnp.dtype(dtype))
+
+
+def value_and_grad(
+    fn: Callable[..., Any], variables: Any = None, has_aux: bool = False, argnums: Any = 0
+) -> Callable[..., Any]:
+    """Makes `g(*args) -> (fn(*args), gradients)`.
+
+    `fn` returns a scalar (with `has_aux`: a scalar and something else). It may call layers and
+    assign variables: the assignments take effect, as if `fn` had been called plainly.
+
+    Args:
+        variables: Variables, in a list or another structure; the gradients are with respect to
+            them, in the same structure. None: with respect to an argument of `fn`.
+        argnums: the position of that argument, or a tuple of positions.
 
     >>> import carnyx
     >>> w, calls = carnyx.Variable(3.0), carnyx.Variable(0)
@@ -55,53 +186,46 @@ def value_and_grad(
     >>> value, (gradient,) = value_and_grad(loss, [w])(2.0)
     >>> float(value), float(gradient), int(calls)
     (18.0, 12.0, 1)
+    >>> float(value_and_grad(loss)(2.0)[1])
+    9.0
     """
-    variables = list(variables)
+    leaves, tree = jax.tree.flatten(variables)
+    strange = [leaf for leaf in leaves if not hasattr(leaf, "assign")]
+    if strange:
+        raise TypeError(
+            "value_and_grad: `variables` are Variables, in a list or another structure (None: the "
+            f"gradient is with respect to the argument `argnums`). Received: {strange[0]!r}"
+        )
+    keys = [id(v) for v in leaves]
 
     def evaluate(*args: Any, **kwargs: Any) -> Any:
-        def transform(inner: Any) -> Any:
-            def loss_and_rest(values: list[Any]) -> Any:
-                out, effects = inner(dict(zip(map(id, variables), values, strict=True)))
+        def use(lift: Lift) -> Any:
+            start = lift.start()
+
+            def loss_and_rest(values: list[Any], *args: Any) -> Any:
+                given = dict(zip(keys, values, strict=True))
+                out, new = lift.run(start, lambda: fn(*args, **kwargs), given=given)
                 loss, aux = out if has_aux else (out, None)
-                return loss, (aux, effects)
+                return jnp.asarray(loss), (aux, new)
 
-            (loss, (aux, effects)), gradients = jax.value_and_grad(loss_and_rest, has_aux=True)(
-                values
-            )
-            return (((loss, aux) if has_aux else loss), gradients), effects
+            places = 0 if variables is not None else _after_values(argnums, len(args))
+            run = jax.value_and_grad(loss_and_rest, places, has_aux=True)
+            (loss, (aux, new)), gradients = run([_stored(v) for v in leaves], *args)
+            lift.finish(new)
+            if variables is not None:
+                gradients = jax.tree.unflatten(tree, gradients)
+            return ((loss, aux) if has_aux else loss), gradients
 
-        with autocast_scope(None):
-            values = [v.value for v in variables]
-        return lifted(lambda: fn(*args, **kwargs), transform)
+        return lifting(use)
 
     return evaluate
 
 
-def lifted(fn: Callable[..., Any], transform: Callable[[Any], Any]) -> Any:
-    """Runs `fn` inside a transformation of JAX, and takes what it assigns and adds out of there.
-
-    `transform(inner)` calls `inner(values, *args)` under the transformation (`values`: values that
-    variables, by id, have inside; `args`: what `fn` takes) for `(out, effects)`, and returns what
-    comes of both.
-    """
-    outer = context.scopes[-1] if context.scopes else None
-    inside: list[Scope] = []
-
-    def inner(values: dict[int, Any], *args: Any) -> Any:
-        start = {**(outer.values if outer else {}), **values}
-        with Scope(start, permissive=outer is None or outer.permissive) as scope:
-            out = fn(*args)
-        inside.append(scope)
-        changed = [scope.values[key] for key in scope.written]
-        return out, (changed, [value for _, value in scope.losses])
-
-    out, (changed, losses) = transform(inner)
-    scope = inside[-1]
-    for variable, value in zip(scope.written.values(), changed, strict=True):
-        variable.assign(value)
-    for (layer, _), value in zip(scope.losses, losses, strict=True):
-        layer.add_loss(value)
-    return out
+def _after_values(argnums: Any, count: int) -> Any:
+    """The positions among `count` arguments, counted with one more in front."""
+    if isinstance(argnums, int):
+        return argnums + 1 if argnums >= 0 else argnums + 1 + count
+    return tuple(_after_values(n, count) for n in argnums)
 
 
 class _Context(threading.local):
@@ -111,6 +235,7 @@ class _Context(threading.local):
         self.scopes: list[Scope] = []
         self.names: list[str] = []
         self.autocast: list[str | None] = []
+        self.remat: list[Any] = []  # the RematScopes that are open
         self.calls: list[Any] = []  # the layer calls in progress, see layer.py
         self.masks: dict[int, tuple[Any, Any]] = {}  # id of a tracer -> (the tracer, its mask)
 
@@ -129,6 +254,8 @@ def read(variable: Any) -> tuple[bool, Any]:
     for scope in reversed(context.scopes):
         if key in scope.values:
             return True, scope.values[key]
+        if scope.read is not None:
+            scope.read[key] = variable
     return False, None
 
 
@@ -223,6 +350,21 @@ class StatelessScope(Scope):
     def add_loss(self, loss: Any) -> None:
         """Keeps a loss."""
         self.losses.append((None, loss))
+
+
+class SymbolicScope(Scope):
+    """Inside, layers run for their shapes alone: what they assign and add is forgotten at the end.
+
+    >>> import carnyx
+    >>> v = carnyx.Variable(1.0)
+    >>> with SymbolicScope():
+    ...     _ = v.assign(5.0)
+    >>> float(v)
+    1.0
+    """
+
+    def __init__(self) -> None:
+        super().__init__(permissive=True)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from carnyx.core import dtypes, state
-from carnyx.core.config import unique_name
+from carnyx.core.config import Configurable, public, snake_case, unique_name
 
 # Two primes larger than any window: a size that depends on an unknown one differs between them.
 PROBES = (1009, 1013)
@@ -57,8 +57,22 @@ class KerasTensor:
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
 
+    # of Keras's signature; ragged tensors are not supported
+    ragged_rank = row_splits_dtype = None
+
     def __getitem__(self, index: Any) -> KerasTensor:
-        return symbolic_call(Function("get_item", _get_item), (self, index), {})
+        return public("ops").get_item(self, index)
+
+    def __round__(self, ndigits: int | None = None) -> KerasTensor:
+        return public("ops").round(self, ndigits or 0)
+
+    def reshape(self, newshape: Any) -> KerasTensor:
+        """The same elements in another shape, batch included; -1 for what is left."""
+        return public("ops").reshape(self, newshape)
+
+    def squeeze(self, axis: Any = None) -> KerasTensor:
+        """Without the axes of size 1, or without this one."""
+        return public("ops").squeeze(self, axis)
 
     def _no_value(self, *_: Any, **__: Any) -> Any:
         raise TypeError(
@@ -67,21 +81,105 @@ class KerasTensor:
         )
 
     __bool__ = __float__ = __int__ = __len__ = __iter__ = __array__ = _no_value  # type: ignore[assignment]
+    __jax_array__ = _no_value
 
 
-def _get_item(x: Any, index: Any) -> Any:
-    return x[index]
+class Operation(Configurable):
+    """A named function of tensors: define `call`; on KerasTensors it becomes a node of a graph.
 
+    >>> class Twice(Operation):
+    ...     def call(self, x):
+    ...         return 2 * x
+    >>> Twice()(3), Twice()(KerasTensor((None, 3))).shape
+    (6, (None, 3))
+    """
 
-class Function:
-    """A named function as a node's operation: what arithmetic and ops on KerasTensors record."""
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or unique_name(snake_case(type(self).__name__))
+        if not isinstance(self.name, str) or "/" in self.name:
+            raise ValueError(f"An operation's name is a string without '/'. Received: {name!r}")
+        self._nodes: list[Node] = []
 
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
-        self.name = unique_name(name)
-        self.kind, self.function = name, function
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """The mathematics, from inputs to outputs."""
+        raise NotImplementedError(
+            f"Operation '{self.name}' ({type(self).__name__}) has no call() method. Define one."
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if any_symbol(args, kwargs):
+            return self.symbolic_call(*args, **kwargs)
+        return self.call(*args, **kwargs)
+
+    def symbolic_call(self, *args: Any, **kwargs: Any) -> Any:
+        """Records a node; returns its output KerasTensors."""
+        node = Node(self, args, kwargs)
+        outputs = self.compute_output_spec(*args, **kwargs)
+        self._nodes.append(node)
+        return node.bind(outputs)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """KerasTensors like the outputs, from KerasTensors, by abstract evaluation."""
+        return infer(self.call, args, kwargs)
+
+    @property
+    def input(self) -> Any:
+        """The KerasTensors of the only symbolic call."""
+        node = self._only_node("input")
+        return node.args[0] if node.args else next(iter(node.kwargs.values()))
+
+    @property
+    def output(self) -> Any:
+        """The KerasTensors that the only symbolic call gave."""
+        outputs = self._only_node("output").outputs
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _only_node(self, what: str) -> Node:
+        if len(self._nodes) != 1:
+            raise AttributeError(
+                f"{type(self).__name__} '{self.name}' has been called {len(self._nodes)} times on "
+                f"KerasTensors, so it has no single `{what}`."
+            )
+        return self._nodes[0]
+
+
+class Function(Operation):
+    """A named function as a node's operation: what ops and arithmetic on KerasTensors record.
+
+    All arguments stand in the node; how they are written into configs is in `operations.py`.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        super().__init__(unique_name(name))
+        self.kind, self.function = name, function
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        # an operation whose sizes depend on values says itself what it gives
+        special = getattr(self.function, "symbols", None)
+        outputs = special and special(*args, **kwargs)
+        return infer(self.function, args, kwargs) if outputs is None else outputs
+
+    def get_config(self) -> dict[str, Any]:
+        from carnyx.core.operations import address
+
+        module, class_name = address(self)
+        return {"name": self.name, "module": module, "class_name": class_name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Function:
+        from carnyx.core.operations import lookup
+
+        function = lookup(config["module"], config["class_name"])
+        return cls(function.__name__, function).renamed(config["name"])
+
+    def renamed(self, name: str) -> Function:
+        """The same function under another name in graphs."""
+        twin = Function(self.kind, self.function)
+        twin.name = name
+        return twin
 
 
 class Node:
@@ -149,42 +247,45 @@ def _merge(first: Any, second: Any) -> KerasTensor:
     return KerasTensor(shape, first.dtype)
 
 
-def symbolic_call(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def symbolic_call(operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Records `operation(*args, **kwargs)` as a node; returns its output KerasTensors."""
-    return Node(operation, args, kwargs).bind(infer(operation, args, kwargs))
+    return operation.symbolic_call(*args, **kwargs)
 
 
-def _operator(name: str, function: Callable[..., Any], reverse: bool = False) -> None:
-    def method(self: KerasTensor, *others: Any) -> KerasTensor:
+def _operator(method: str, operation: str, reverse: bool = False) -> None:
+    def record(self: KerasTensor, *others: Any) -> KerasTensor:
         args = (*others, self) if reverse else (self, *others)
-        return symbolic_call(Function(name, function), args, {})
+        return getattr(public("ops"), operation)(*args)
 
-    setattr(KerasTensor, f"__{'r' if reverse else ''}{name}__", method)
+    setattr(KerasTensor, f"__{'r' if reverse else ''}{method}__", record)
 
 
-_OPERATORS: dict[str, Callable[..., Any]] = {
-    "add": jnp.add,
-    "sub": jnp.subtract,
-    "mul": jnp.multiply,
-    "truediv": jnp.true_divide,
-    "floordiv": jnp.floor_divide,
-    "mod": jnp.mod,
-    "pow": jnp.power,
-    "matmul": jnp.matmul,
-    "and": jnp.logical_and,
-    "or": jnp.logical_or,
-    "xor": jnp.logical_xor,
+_BINARY = {
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "true_divide",
+    "floordiv": "floor_divide",
+    "mod": "mod",
+    "pow": "power",
+    "matmul": "matmul",
+    "and": "logical_and",
+    "or": "logical_or",
+    "xor": "logical_xor",
 }
-for _name, _function in _OPERATORS.items():
-    _operator(_name, _function)
-    _operator(_name, _function, reverse=True)
-for _name, _function in {
-    "neg": jnp.negative,
-    "abs": jnp.abs,
-    "invert": jnp.logical_not,
-    "lt": jnp.less,
-    "le": jnp.less_equal,
-    "gt": jnp.greater,
-    "ge": jnp.greater_equal,
-}.items():
-    _operator(_name, _function)
+# == is identity, as for any object: graphs look their tensors up. Keras has it so.
+_OTHERS = {
+    "neg": "negative",
+    "abs": "absolute",
+    "invert": "logical_not",
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+    "ne": "not_equal",
+}
+for _name, _operation in _BINARY.items():
+    _operator(_name, _operation)
+    _operator(_name, _operation, reverse=True)
+for _name, _operation in _OTHERS.items():
+    _operator(_name, _operation)

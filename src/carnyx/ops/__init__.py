@@ -11,7 +11,7 @@ import importlib.util
 from typing import Any
 
 _HOMES = (
-    "core numpy layout sorting statistics linalg math nn crossentropy einops attention"
+    "core control numpy layout sorting statistics linalg math nn crossentropy einops attention"
 ).split()
 
 
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     if importlib.util.find_spec(f"carnyx.ops.{name}") is not None:
         return importlib.import_module(f"carnyx.ops.{name}")
-    modules = [importlib.import_module(f"carnyx.ops.{home}") for home in _HOMES]
+    modules = homes()
     for module in modules:
         if name in module.__all__:
             value = globals()[name] = getattr(module, name)
@@ -31,6 +31,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'carnyx.ops' has no operation {name!r}.{nearest(name, known)}")
 
 
+def homes() -> list[Any]:
+    """The modules whose operations stand here."""
+    return [importlib.import_module(f"carnyx.ops.{home}") for home in _HOMES]
+
+
 def __dir__() -> list[str]:
-    names = (importlib.import_module(f"carnyx.ops.{home}").__all__ for home in _HOMES)
-    return sorted({*globals(), *(name for part in names for name in part)})
+    return sorted({*globals(), *(name for module in homes() for name in module.__all__)})

@@ -120,6 +120,20 @@ def stop_gradient(variable: Any) -> Any:
 
 
 @op
+def get_item(x: Any, key: Any) -> Any:
+    """x[key]: key is an index, a slice, None, an ellipsis, an array, or a tuple of these.
+
+    >>> get_item([[1, 2], [3, 4]], (1, 0)).tolist()
+    3
+    """
+    return jnp.asarray(x)[tuple(map(_index, key)) if isinstance(key, tuple) else _index(key)]
+
+
+def _index(key: Any) -> Any:
+    return jnp.asarray(tensor(key)) if isinstance(key, (list, Variable)) else key
+
+
+@op
 def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
     """The block of that shape that starts at `start_indices`, which may be traced.
 
@@ -199,6 +213,7 @@ __all__ = [
     "convert_to_numpy",
     "convert_to_tensor",
     "dtype",
+    "get_item",
     "is_tensor",
     "saturate_cast",
     "scatter",

@@ -241,8 +241,9 @@ class Optimizer(Configurable):
             groups.insert(0, ("gradient_accumulator",))
         if self.use_ema:
             groups.insert(0, ("average",))
-        for group in groups:
-            self._add_slots(group, self.start)
+        with jax.ensure_compile_time_eval():  # real arrays, when a first step is traced too
+            for group in groups:
+                self._add_slots(group, self.start)
         self.built = True
 
     def _add_slots(self, group: Sequence[str], start: Callable[[str, Any], Any]) -> None:

@@ -320,6 +320,12 @@ def _seed_rule(equation: Any, operands: list[Any]) -> list[Any]:
     return _expand(seed_key, operands)
 
 
+def _empty_rule(equation: Any, operands: list[Any]) -> list[Any]:
+    """What another branch keeps for the gradient, and this one has not: never read, so zeros."""
+    aval = equation.outvars[0].aval
+    return [jnp.zeros(aval.shape, aval.dtype)]
+
+
 def _gamma_rule(equation: Any, operands: list[Any]) -> list[Any]:
     def gamma(key: Any, alpha: Any) -> Any:
         key = jax.random.wrap_key_data(key, impl="threefry2x32")
@@ -332,6 +338,7 @@ def _gamma_rule(equation: Any, operands: list[Any]) -> list[Any]:
 RULES: dict[str, Callable[[Any, list[Any]], list[Any]]] = {
     "add_any": lambda equation, operands: [add_p.bind(*operands)],
     "custom_linear_solve": _solve_rule,
+    "empty2": _empty_rule,
     "random_bits": _bits_rule,
     "random_fold_in": lambda equation, operands: _expand(fold_in, operands),
     "random_gamma": _gamma_rule,

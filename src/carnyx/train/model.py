@@ -114,6 +114,13 @@ class Trainer(Network):
         step = trace_step(self, Signature.of("predict", one, 1))
         return {layer: cost.flops for layer, cost in costs(step.program).items() if layer}
 
+    @property
+    def optimizers(self) -> list[Any]:
+        """The optimizer that `compile` was given, and those in attributes of a user's model."""
+        own = self._owned(lambda value: isinstance(value, public("optimizers").Optimizer))
+        given = [] if self.optimizer is None else [self.optimizer]
+        return list({id(o): o for o in [*given, *own]}.values())
+
     # ---- metrics
 
     @property
@@ -557,6 +564,10 @@ class Trainer(Network):
             objective.build(names, _specs(y), y_pred)
         if self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
+        if where != "evaluate" and not all(o.built for o in self.optimizers):
+            # which weights they train is in train_step: a dry run builds them
+            with state.Scope(permissive=True):
+                jax.eval_shape(self.train_step, source.peek())
         outputs = symbol.symbols(y_pred)
         checked = y if source.arrays is None else source.arrays[1]
         for name, loss, target, output in zip(
@@ -699,6 +710,12 @@ class Model(Trainer):
         if cls is Model and (len(args) >= 2 or "inputs" in kwargs or "outputs" in kwargs):
             return Functional.__new__(Functional, *args, **kwargs)
         return super().__new__(cls, *args, **kwargs)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        if cls is Model and {"layers", "input_layers", "output_layers"} <= set(config):
+            return Functional.from_config(config, custom_objects)
+        return super().from_config(config)
 
 
 class Functional(FunctionalGraph, Model):

@@ -59,8 +59,8 @@ def state_of(model: Any, mode: str) -> list[tuple[Any, str]]:
     for v in model.variables:
         role = "trainable" if v.trainable else "seed" if v.kind == "seed" else "state"
         found[id(v)] = (v, role)
-    if mode == "train" and model.optimizer is not None:
-        for v in model.optimizer.variables:
+    for optimizer in model.optimizers if mode == "train" else ():
+        for v in optimizer.variables:
             found.setdefault(id(v), (v, "optimizer"))
     if mode != "predict":
         for v in model.metrics_variables:
