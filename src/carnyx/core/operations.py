@@ -72,6 +72,8 @@ IN_NODE = frozenset(
 )
 # ... but not so in these operations, and in these more.
 IN_CONFIG = {
+    "diagonal": {"offset"},
+    "trace": {"offset"},
     "affine_transform": {"fill_value"},
     "bincount": {"weights"},
     "elastic_transform": {"fill_value"},
