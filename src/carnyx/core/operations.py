@@ -37,7 +37,13 @@ HOMES = {
     "pooling": "nn",
 }
 # Single operations -> Keras's file.
-PLACES = {"get_item": "numpy", "jvp": "linalg", "norm": "linalg"}
+PLACES = {
+    "get_item": "numpy",
+    "jvp": "linalg",
+    "logdet": "math",
+    "norm": "linalg",
+    "slogdet": "numpy",
+}
 # Operation -> Keras's class, where it is not the name in capitals: "top_k" is "TopK".
 CLASSES = {
     "allclose": "AllClose",
