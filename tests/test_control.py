@@ -134,10 +134,14 @@ def expected() -> Any:
     return outcome(by_loop, "compiled")
 
 
-CASES = [(way, "compiled") for way in WAYS] + [(by_scan, "eager"), (by_jit, "eager")]
+CASES = [(way, "compiled") for way in WAYS if way not in (by_jit, by_remat)] + [(by_scan, "eager")]
+SLOW = [
+    pytest.param(way, mode, marks=pytest.mark.slow)
+    for way, mode in ((by_jit, "compiled"), (by_jit, "eager"), (by_remat, "compiled"))
+]
 
 
-@pytest.mark.parametrize(("way", "mode"), CASES, ids=lambda x: getattr(x, "__name__", x))
+@pytest.mark.parametrize(("way", "mode"), [*CASES, *SLOW])
 def test_state_inside_is_as_in_a_python_loop(way: Any, mode: str, expected: Any) -> None:
     found = outcome(way, mode)
     if way is by_while:  # no gradients go back through it
@@ -275,7 +279,7 @@ def fitted(plain: bool, engine: str) -> Any:
     return [log["loss"], *model.get_weights()]
 
 
-@pytest.mark.parametrize("engine", ["xla", "numpy"])
+@pytest.mark.parametrize("engine", ["xla", pytest.param("numpy", marks=pytest.mark.slow)])
 def test_fit_through_a_scan_is_fit_through_a_loop(engine: str) -> None:
     for a, b in zip(fitted(False, engine), fitted(True, "xla"), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5)

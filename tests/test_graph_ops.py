@@ -82,7 +82,7 @@ ROWS: dict[str, Any] = {
     "top_k": lambda o, x, z: o.top_k(x, 2),
     "logsumexp": lambda o, x, z: o.logsumexp(x, axis=-1),
     "conv": lambda o, x, z: o.conv(x, np.ones((3, 6, 2), "float32"), padding="same"),
-    "max_pool": lambda o, x, z: o.max_pool(x[..., None], (2, 3), strides=1, padding="same"),
+    "max_pool": lambda o, x, z: o.max_pool(x[..., None], 2, strides=1, padding="same"),
     "stop_gradient": lambda o, x, z: o.stop_gradient(x),
     "maximum": lambda o, x, z: o.maximum(x, z) - o.minimum(x, 1.0),
     "logical": lambda o, x, z: o.logical_and(x > 1, z > 1),

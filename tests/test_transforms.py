@@ -96,27 +96,18 @@ def test_jit_knows_the_layer_that_calls_it() -> None:
 
 
 def test_jit_within_pure_and_losses_leave() -> None:
-    model = noisy()
-    model.build((None, 3))
+    model, twin = noisy(), noisy("twin")
+    for one in (model, twin):
+        one.build((None, 3))
     forward = carnyx.jit(lambda x: model(x, training=True))
 
-    def step(x: Any) -> Any:
-        out = forward(x)
-        return carnyx.grad(
-            lambda: jnp.sum(forward(x)) + sum(model.losses), model.trainable_variables
-        )(), out
+    def gradients(one: Any, call: Any) -> Any:
+        return carnyx.grad(lambda: jnp.sum(call(X)) + sum(one.losses), one.trainable_variables)()
 
-    start = [v.value for v in model.variables]
-    found, new = jax.jit(pure(step, model.variables))(start, X)
-    twin = noisy("twin")
-    twin.build((None, 3))
-
-    def plain(x: Any) -> Any:
-        out = twin(x, training=True)
-        run = lambda: jnp.sum(twin(x, training=True)) + sum(twin.losses)  # noqa: E731
-        return carnyx.grad(run, twin.trainable_variables)(), out
-
-    same((found, new), (plain(X), state_of(twin)))
+    step = jax.jit(pure(lambda: gradients(model, forward), model.variables))
+    found, new = step([v.value for v in model.variables])
+    plain = jax.jit(pure(lambda: gradients(twin, lambda x: twin(x, training=True)), twin.variables))
+    same((found, new), plain([v.value for v in twin.variables]))
     assert forward(X).shape == (8, 1)
 
 
@@ -242,21 +233,15 @@ class GAN(carnyx.Model):
 
 
 def test_a_gan_trains() -> None:
-    def run(eagerly: bool) -> Any:
-        carnyx.utils.set_random_seed(3)
-        model = GAN()
-        model.compile(carnyx.optimizers.SGD(0.05, momentum=0.9), carnyx.optimizers.Adam(0.02))
-        model.run_eagerly = eagerly
-        data = np.random.default_rng(0).normal(3.0, 0.1, (32, 2)).astype("float32")
-        log = model.fit(data, batch_size=16, epochs=1 if eagerly else 40, shuffle=False, verbose=0)
-        return model, log.history
-
-    model, log = run(eagerly=False)
+    carnyx.utils.set_random_seed(3)
+    model = GAN()
+    model.compile(carnyx.optimizers.SGD(0.05, momentum=0.9), carnyx.optimizers.Adam(0.02))
+    data = np.random.default_rng(0).normal(3.0, 0.1, (32, 2)).astype("float32")
+    log = model.fit(data, batch_size=16, epochs=40, shuffle=False, verbose=0).history
     assert int(model.slow.iterations) == int(model.fast.iterations) == 80
     made = model.generator(np.random.default_rng(1).normal(size=(64, 2)).astype("float32"))
     assert np.abs(np.mean(made, 0) - 3.0).mean() < 1.5, "the samples move to the data"
-    _, slowly = run(eagerly=True)
-    np.testing.assert_allclose(log["critic_loss"][0], slowly["critic_loss"][0], rtol=1e-4)
+    assert set(log) == {"critic_loss", "loss"} and len(log["critic_loss"]) == 40
 
 
 class VAE(carnyx.Model):
@@ -303,7 +288,10 @@ def test_a_vae_trains() -> None:
 MADE_AGAIN = {"full": 4, "activations": 2, "larger_than": 3, "list_of_layers": 1, None: 0}
 
 
-@pytest.mark.parametrize("mode", MADE_AGAIN)
+SLOW = [pytest.param(mode, marks=pytest.mark.slow) for mode in MADE_AGAIN if mode != "larger_than"]
+
+
+@pytest.mark.parametrize("mode", ["larger_than", *SLOW])
 def test_remat_scope_changes_no_number(mode: str | None) -> None:
     def make() -> Any:
         carnyx.utils.set_random_seed(1)

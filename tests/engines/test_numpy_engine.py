@@ -31,6 +31,7 @@ EMPTY = np.zeros((0, 6), "float32")
 IMAGE = RNG.normal(size=(2, 7, 8, 4)).astype("float32")
 KERNEL = RNG.normal(size=(3, 2, 2, 6)).astype("float32")
 HALF = jnp.asarray(F, jnp.bfloat16)
+BATCH = RNG.normal(size=(2, 3, 3)).astype("float32")
 SPD = (F @ F.T + 4 * np.eye(4)).astype("float32")
 
 
@@ -42,6 +43,13 @@ def conv(x: Any, k: Any, **options: Any) -> Any:
 def window(kind: Any, start: float, **options: Any) -> Callable[[Any], Any]:
     settings = {"window_strides": (2, 1), "padding": ((1, 0), (0, 2)), **options}
     return lambda x: lax.reduce_window(x, np.float32(start), kind, (2, 3), **settings)
+
+
+def rebuilt(*factors: Any) -> Any:
+    """The matrix of (U, s, V') or (eigenvectors, values): free of the vectors' signs."""
+    if len(factors) == 3:
+        return (factors[0] * factors[1][..., None, :]) @ factors[2]
+    return (factors[0] * factors[1]) @ factors[0].T
 
 
 def pool_gradient(x: Any, y: Any) -> Any:
@@ -217,6 +225,20 @@ ROWS: list[Row] = [
         (IMAGE, KERNEL),
     ),
     ("qr", lambda x: jnp.linalg.qr(x), (F,)),
+    ("svd", lambda x: jnp.linalg.svd(x, compute_uv=False), (F,)),
+    ("svd", lambda x: rebuilt(*jnp.linalg.svd(x, full_matrices=False)), (BATCH,)),
+    ("eigh", lambda x: lax.linalg.eigh(x)[1], (SPD,)),
+    ("eigh", lambda x: rebuilt(*lax.linalg.eigh(x, lower=False)), (SPD,)),
+    ("eig", lambda x: jnp.sum(jnp.linalg.eig(x)[0] ** 3), (F[:, :4],)),
+    ("eig", lambda x: jnp.prod(lax.linalg.eig(x)[0], -1), (BATCH,)),
+    ("lu", lambda x: lax.linalg.lu(x), (BATCH,)),
+    ("lu", lambda x: lax.linalg.lu(x), (F,)),
+    ("bessel_i0e", lax.bessel_i0e, (F,)),
+    ("bessel_i1e", lax.bessel_i1e, (F,)),
+    ("complex", lax.complex, (F, G)),
+    ("conj", lambda x, y: lax.conj(lax.complex(x, y)), (F, G)),
+    ("real", lambda x, y: lax.real(lax.complex(x, y) ** 2), (F, G)),
+    ("imag", lambda x, y: lax.imag(lax.complex(x, y) ** 2), (F, G)),
     ("cholesky", lambda x: lax.linalg.cholesky(x, symmetrize_input=False), (SPD,)),
     (
         "triangular_solve",
@@ -265,7 +287,8 @@ def test_numpy_means_what_xla_does(name: str, fn: Any, operands: tuple[Any, ...]
         else:  # libraries differ by a few units in the last place; bfloat16 has 8 bits
             half = a.dtype.name == "bfloat16"
             rtol, atol = (8e-3, 8e-3) if half else (2e-5, 2e-5)
-            np.testing.assert_allclose(a.astype("f8"), b.astype("f8"), rtol=rtol, atol=atol)
+            wide = "c16" if a.dtype.kind == "c" else "f8"
+            np.testing.assert_allclose(a.astype(wide), b.astype(wide), rtol=rtol, atol=atol)
 
 
 def test_every_primitive_has_a_lowering_or_a_limitation() -> None:
@@ -281,8 +304,21 @@ def test_most_primitives_have_a_row() -> None:
 
 
 def test_verify_refuses_what_is_not_in_the_list() -> None:
-    with pytest.raises(ValueError, match=r"'eigh'.*not in the list"):
-        program(lambda x: jnp.linalg.eigh(x)[0], (SPD,))
+    with pytest.raises(ValueError, match=r"'schur'.*not in the list"):
+        program(lambda x: lax.linalg.schur(x)[0], (SPD,))
+
+
+def test_what_is_expanded_keeps_its_meaning() -> None:
+    """Searching compares in the total order of floats; code for one platform is no Program's."""
+    line, sought = np.sort(np.append(F, [np.nan, -np.inf]).astype("float32")), np.append(G, ODD)
+    for side in ("left", "right"):
+        made = program(lambda a, v, side=side: jnp.searchsorted(a, v, side=side), (line, sought))
+        found = get_engine("numpy").compile(made)([line, sought])[0]
+        np.testing.assert_array_equal(found, jnp.searchsorted(line, sought, side=side))
+    made = program(jnp.corrcoef, (F,))
+    np.testing.assert_allclose(
+        get_engine("numpy").compile(made)([F])[0], np.corrcoef(F), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_missing_lowering_is_an_error_before_anything_runs(monkeypatch) -> None:

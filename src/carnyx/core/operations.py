@@ -37,7 +37,13 @@ HOMES = {
     "pooling": "nn",
 }
 # Single operations -> Keras's file.
-PLACES = {"get_item": "numpy", "jvp": "linalg", "norm": "linalg"}
+PLACES = {
+    "get_item": "numpy",
+    "jvp": "linalg",
+    "logdet": "math",
+    "norm": "linalg",
+    "slogdet": "numpy",
+}
 # Operation -> Keras's class, where it is not the name in capitals: "top_k" is "TopK".
 CLASSES = {
     "allclose": "AllClose",
@@ -72,6 +78,8 @@ IN_NODE = frozenset(
 )
 # ... but not so in these operations, and in these more.
 IN_CONFIG = {
+    "diagonal": {"offset"},
+    "trace": {"offset"},
     "affine_transform": {"fill_value"},
     "bincount": {"weights"},
     "elastic_transform": {"fill_value"},

@@ -219,9 +219,12 @@ ELEMENTWISE: dict[str, Lowering] = {
         "atan": np.arctan,
         "atan2": np.arctan2,
         "atanh": np.arctanh,
+        "bessel_i0e": special.i0e,
+        "bessel_i1e": special.i1e,
         "cbrt": np.cbrt,
         "ceil": np.ceil,
         "clamp": lambda low, x, high: np.minimum(np.maximum(x, low), high),
+        "conj": np.conj,
         "cos": np.cos,
         "cosh": np.cosh,
         "digamma": special.digamma,
@@ -236,6 +239,7 @@ ELEMENTWISE: dict[str, Lowering] = {
         "floor": np.floor,
         "ge": np.greater_equal,
         "gt": np.greater,
+        "imag": np.imag,
         "is_finite": np.isfinite,
         "le": np.less_equal,
         "lgamma": special.gammaln,
@@ -250,6 +254,7 @@ ELEMENTWISE: dict[str, Lowering] = {
         "neg": np.negative,
         "nextafter": np.nextafter,
         "pow": lambda x, y: np.power(x, y.astype(x.dtype)),
+        "real": np.real,
         "rem": _remainder,
         "rsqrt": lambda x: np.asarray(1, x.dtype) / np.sqrt(x),
         "select_n": _select,
@@ -272,6 +277,7 @@ ELEMENTWISE |= {
     "or": _logical(np.bitwise_or, np.logical_or),
     "xor": _logical(np.bitwise_xor, np.logical_xor),
     "not": _logical(np.bitwise_not, np.logical_not),
+    "complex": lambda avals, params, x, y: (x + 1j * y).astype(avals[0].dtype),
     "convert_element_type": _convert,
     "bitcast_convert_type": _bitcast,
     "integer_pow": _integer_pow,
@@ -451,7 +457,16 @@ CONTROL: dict[str, Lowering] = {
     "while": _while,
 }
 BITWISE = ("bitcast_convert_type",)  # half types keep their bits here
-LOOSE = ("population_count", "lgamma", "digamma", "erf", "erfc", "logistic")  # SciPy may widen
+LOOSE = (
+    "population_count",
+    "conj",
+    "eig",
+    "lgamma",
+    "digamma",
+    "erf",
+    "erfc",
+    "logistic",
+)  # SciPy may widen
 
 LOWERINGS: dict[str, Lowering] = {
     **ELEMENTWISE,

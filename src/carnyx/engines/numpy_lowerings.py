@@ -302,6 +302,39 @@ def _qr(avals: Any, params: Any, x: np.ndarray) -> list[np.ndarray]:
     return list(_stacked(lambda a: tuple(np.linalg.qr(a, mode)), x))
 
 
+def _svd(avals: Any, params: Any, x: np.ndarray) -> list[np.ndarray]:
+    if not params["compute_uv"]:
+        return [np.linalg.svd(x, compute_uv=False)]
+    u, s, vt = np.linalg.svd(x, params["full_matrices"])
+    return [s, u, vt]
+
+
+def _eigh(avals: Any, params: Any, x: np.ndarray) -> list[np.ndarray]:
+    values, vectors = np.linalg.eigh(x, "L" if params["lower"] else "U")
+    return [vectors, values]
+
+
+def _eig(avals: Any, params: Any, x: np.ndarray) -> list[np.ndarray]:
+    wanted = (params["compute_left_eigenvectors"], params["compute_right_eigenvectors"])
+
+    def solve(a: np.ndarray) -> tuple[np.ndarray, ...]:
+        found = linalg.eig(a, left=wanted[0], right=wanted[1])
+        return tuple(found) if any(wanted) else (found,)
+
+    return list(_stacked(solve, x))
+
+
+def _lu(avals: Any, params: Any, x: np.ndarray) -> list[np.ndarray]:
+    def factor(a: np.ndarray) -> tuple[np.ndarray, ...]:
+        factors, pivots = linalg.lu_factor(a)
+        order = np.arange(len(a))
+        for place, other in enumerate(pivots):
+            order[[place, other]] = order[[other, place]]
+        return factors, pivots.astype("int32"), order.astype("int32")
+
+    return list(_stacked(factor, x))
+
+
 LOWERINGS: dict[str, Callable[..., Any]] = {
     "gather": _gather,
     "scatter": _scatter(_assign),
@@ -321,4 +354,8 @@ LOWERINGS: dict[str, Callable[..., Any]] = {
     "cholesky": lambda avals, params, x: _stacked(np.linalg.cholesky, x),
     "triangular_solve": _triangular,
     "qr": _qr,
+    "svd": _svd,
+    "eig": _eig,
+    "eigh": _eigh,
+    "lu": _lu,
 }

@@ -320,6 +320,25 @@ def _seed_rule(equation: Any, operands: list[Any]) -> list[Any]:
     return _expand(seed_key, operands)
 
 
+def _ordered(x: Any) -> Any:
+    """Integers in the total order of IEEE 754's numbers, in which NaN is greatest."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        return x
+    bits = x.dtype.itemsize * 8
+    word = lax.bitcast_convert_type(x, f"int{bits}")
+    flipped = word >> np.array(bits - 1, word.dtype) & np.array(2 ** (bits - 1) - 1, word.dtype)
+    return word ^ flipped
+
+
+def _order_rule(compare: Callable[..., Any]) -> Callable[[Any, list[Any]], list[Any]]:
+    return lambda _, operands: _expand(lambda *xs: compare(*map(_ordered, xs)), operands)
+
+
+def _platform_rule(equation: Any, operands: list[Any]) -> list[Any]:
+    """A Program is for every engine: the way that asks for no platform."""
+    return [jnp.int32(equation.params["platforms"].index(None))]
+
+
 def _empty_rule(equation: Any, operands: list[Any]) -> list[Any]:
     """What another branch keeps for the gradient, and this one has not: never read, so zeros."""
     aval = equation.outvars[0].aval
@@ -339,6 +358,9 @@ RULES: dict[str, Callable[[Any, list[Any]], list[Any]]] = {
     "add_any": lambda equation, operands: [add_p.bind(*operands)],
     "custom_linear_solve": _solve_rule,
     "empty2": _empty_rule,
+    "le_to": _order_rule(lax.le),
+    "lt_to": _order_rule(lax.lt),
+    "platform_index": _platform_rule,
     "random_bits": _bits_rule,
     "random_fold_in": lambda equation, operands: _expand(fold_in, operands),
     "random_gamma": _gamma_rule,
