@@ -46,7 +46,7 @@ def result(library, name, *types):
 
     try:
         return [leaf.dtype.name for leaf in jax.tree.leaves(jax.eval_shape(call, *arrays))]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, IndexError):
         return None
 
 

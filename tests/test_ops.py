@@ -106,6 +106,11 @@ def test_saturation():
     assert ops.saturate_cast([-1, 2**30], "float32").tolist() == [-1, 2**30]
 
 
+def test_unknown_types_are_refused():
+    with pytest.raises(ValueError, match="Unknown dtype 'flot32'. Did you mean 'float32'"):
+        ops.zeros((2,), "flot32")
+
+
 MISTAKES = {
     "there is no '->'": lambda: ops.rearrange(POSITIVE, "a b"),
     "'?' has no meaning here": lambda: ops.rearrange(POSITIVE, "a ? -> a"),
@@ -125,18 +130,25 @@ MISTAKES = {
     "takes 5 channels, which does not fit the input's 3": lambda: ops.conv_transpose(
         np.ones((1, 4, 3)), np.ones((2, 4, 5))
     ),
-    "the same number of axes": lambda: ops.depthwise_conv(np.ones((1, 4, 3)), np.ones((2, 3))),
+    "the kernel have as many axes": lambda: ops.depthwise_conv(np.ones((1, 4, 3)), np.ones((2, 3))),
     "images have 4 axes": lambda: ops.depth_to_space(POSITIVE, 2),
+    r"Pooling is of \[B, \*space, C\]. Received: shape \(2, 3\)": lambda: ops.max_pool(POSITIVE, 2),
+    r"two halves. Received: shape \(2, 3\)": lambda: ops.glu(POSITIVE),
+    "rows of one length": lambda: ops.cdist(POSITIVE, POSITIVE.T),
+    "b has the 2 rows of a": lambda: ops.solve(np.eye(2), np.ones(3)),
+    r"columns are \[B, C 4, 4\]": lambda: ops.fold(np.ones((1, 4, 5)), (3, 3), 2),
+    r"images are \[B, C, H, W\]": lambda: ops.unfold(POSITIVE, 2),
+    "block_size divides": lambda: ops.space_to_depth(np.ones((1, 3, 2, 3)), 2),
     "do not fit into 2": lambda: ops.unfold(np.ones((1, 1, 2, 2)), 3),
     "images of one shape": lambda: ops.psnr(POSITIVE, POSITIVE[0], 1.0),
     "give num_classes": lambda: ops.multi_hot([1, 2]),
     "must have the same shape": lambda: ops.binary_crossentropy([1.0], [0.5, 0.5]),
     "output_size is a whole number": lambda: ops.adaptive_max_pool(np.ones((1, 4, 1)), 0),
-    "Unknown dtype 'flot32'. Did you mean 'float32'": lambda: ops.zeros((2,), "flot32"),
 }
 
 
 @pytest.mark.parametrize("message", MISTAKES)
 def test_mistakes_are_explained(message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         MISTAKES[message]()
+    assert any("in ops." in note for note in caught.value.__notes__)

@@ -43,20 +43,28 @@ def _cholesky_inverse(x: Any, upper: bool = False) -> Any:
     return factor @ other if upper else other @ factor
 
 
-def _solve(a: Any, b: Any) -> Any:
-    vector = jnp.ndim(b) == a.ndim - 1
-    b = jnp.asarray(b)[..., None] if vector else jnp.asarray(b)
-    y = _linalg.solve(a, b)
-    return y[..., 0] if vector else y
+def _solving(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a [..., M, M] and b [..., M, K], for a b [..., M] too."""
+
+    def run(a: Any, b: Any, **options: Any) -> Any:
+        b = jnp.asarray(b)
+        vector = b.ndim == a.ndim - 1
+        b = b[..., None] if vector else b
+        if b.ndim < 2 or b.shape[-2] != a.shape[-1]:
+            raise ValueError(
+                f"b has the {a.shape[-1]} rows of a: [..., M] or [..., M, K]. "
+                f"Received: a of shape {a.shape}, b of shape {b.shape[:-1] if vector else b.shape}."
+            )
+        y = function(a, b, **options)
+        return y[..., 0] if vector else y
+
+    return run
 
 
-def _solve_triangular(a: Any, b: Any, lower: bool = False) -> Any:
-    vector = jnp.ndim(b) == a.ndim - 1
-    b = jnp.asarray(b)[..., None] if vector else jnp.asarray(b)
+def _triangular(a: Any, b: Any, lower: bool = False) -> Any:
     batch = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a, b = (jnp.broadcast_to(m, batch + m.shape[-2:]) for m in (a, b))
-    y = jax.scipy.linalg.solve_triangular(a, b, lower=lower)
-    return y[..., 0] if vector else y
+    return jax.scipy.linalg.solve_triangular(a, b, lower=lower)
 
 
 def _qr(x: Any, mode: str = "reduced") -> Any:
@@ -111,13 +119,13 @@ TABLES = {
     },
     "a, b": {
         "solve": (
-            _checked("solve", _solve),
+            _checked("solve", _solving(_linalg.solve)),
             "x with a x = b: a [..., M, M], b [..., M] or [..., M, K].",
         ),
     },
     "a, b, lower=False": {
         "solve_triangular": (
-            _checked("solve_triangular", _solve_triangular),
+            _checked("solve_triangular", _solving(_triangular)),
             "x with a x = b, reading only the upper (or lower) triangle of a.",
         ),
     },

@@ -77,6 +77,11 @@ def cdist(x: Any, y: Any) -> Any:
     [[5.0]]
     """
     x, y = jnp.asarray(x), jnp.asarray(y)
+    if min(x.ndim, y.ndim) < 2 or x.shape[-1] != y.shape[-1]:
+        raise ValueError(
+            "ops.cdist: rows of one length, [..., M, D] and [..., N, D]. "
+            f"Received: shapes {x.shape} and {y.shape}."
+        )
     # |x|^2 - 2 x y + |y|^2 would be cheaper and lose all digits for near points.
     square = jnp.sum(jnp.square(x[..., :, None, :] - y[..., None, :, :]), -1)
     # The root's slope at 0 is infinite; a point's distance to itself has the gradient 0.

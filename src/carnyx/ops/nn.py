@@ -21,9 +21,17 @@ from carnyx.ops.table import elsewhere, of_floats, op, publish
 
 def _pool(function: Any) -> Any:
     def run(x: Any, size: Any, *, data_format: Any = None, **options: Any) -> Any:
+        if jnp.ndim(x) < 3:
+            raise ValueError(f"Pooling is of [B, *space, C]. Received: shape {jnp.shape(x)}.")
         return function(x, size, data_format=standardize_data_format(data_format), **options)
 
     return run
+
+
+def _glu(x: Any, axis: int = -1) -> Any:
+    if jnp.shape(x)[axis] % 2:
+        raise ValueError(f"ops.glu: axis {axis} has two halves. Received: shape {jnp.shape(x)}.")
+    return jax.nn.glu(x, axis)
 
 
 def _hard_tanh(x: Any) -> Any:
@@ -82,7 +90,7 @@ TABLES = {
         ),
     },
     "x, axis=-1": {
-        "glu": (jax.nn.glu, "a sigmoid(b) for the halves a, b of `axis` (Dauphin et al. 2017)."),
+        "glu": (_glu, "a sigmoid(b) for the halves a, b of `axis` (Dauphin et al. 2017)."),
         "log_softmax": (of_floats(jax.nn.log_softmax), "x - log(sum(exp x)) along `axis`."),
         "softmax": (of_floats(jax.nn.softmax), "exp(x) / sum(exp x) along `axis`."),
     },
@@ -183,9 +191,9 @@ def _window(name: str, inputs: Any, kernel: Any, channels: int, data_format: Any
     """The arrays and the format, after a look at the rank and the channels of the two."""
     data_format = standardize_data_format(data_format)
     inputs, kernel = jnp.asarray(inputs), jnp.asarray(kernel)
-    if inputs.ndim != kernel.ndim:
+    if inputs.ndim != kernel.ndim or inputs.ndim < 3:
         raise ValueError(
-            f"ops.{name}: the inputs [B, *space, C] and the kernel have the same number of axes. "
+            f"ops.{name}: the inputs [B, *space, C] and the kernel have as many axes, at least 3. "
             f"Received: shapes {inputs.shape} and {kernel.shape}."
         )
     found = inputs.shape[-1 if data_format == "channels_last" else 1]
@@ -305,6 +313,8 @@ def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride
     [[[0.0, 2.0], [1.0, 3.0]]]
     """
     x = jnp.asarray(x)
+    if x.ndim != 4:
+        raise ValueError(f"ops.unfold: images are [B, C, H, W]. Received: shape {x.shape}.")
     rows, columns, (p, q) = _places(x.shape[2:], kernel_size, dilation, padding, stride)
     x = jnp.pad(x, ((0, 0), (0, 0), (p, p), (q, q)))
     x = x[:, :, rows[:, None, :, None], columns[None, :, None, :]]  # B C h w H' W'
@@ -325,7 +335,13 @@ def fold(
     size = convolution.tuple_of(output_size, 2, "output_size")
     rows, columns, (p, q) = _places(size, kernel_size, dilation, padding, stride)
     window = (rows.shape[0], columns.shape[0], rows.shape[1], columns.shape[1])
-    x = jnp.reshape(x, (x.shape[0], x.shape[1] // (window[0] * window[1]), *window))
+    places = window[0] * window[1]
+    if x.ndim != 3 or x.shape[1] % places or x.shape[2] != window[2] * window[3]:
+        raise ValueError(
+            f"ops.fold: columns are [B, C {places}, {window[2] * window[3]}] for that output_size "
+            f"and these windows. Received: shape {x.shape}."
+        )
+    x = jnp.reshape(x, (x.shape[0], x.shape[1] // places, *window))
     y = jnp.zeros((*x.shape[:2], size[0] + 2 * p, size[1] + 2 * q), x.dtype)
     y = y.at[:, :, rows[:, None, :, None], columns[None, :, None, :]].add(x)
     return y[:, :, p : p + size[0], q : q + size[1]]
@@ -334,12 +350,19 @@ def fold(
 def _blocks(name: str, x: Any, block_size: int, data_format: Any) -> tuple[Any, bool]:
     """Images with channels last, and whether they were first."""
     x, first = jnp.asarray(x), standardize_data_format(data_format) == "channels_first"
-    if x.ndim != 4 or not isinstance(block_size, int) or block_size < 1:
+    x = jnp.moveaxis(x, 1, -1) if first and x.ndim == 4 else x
+    good = x.ndim == 4 and isinstance(block_size, int) and block_size > 0
+    if good and name == "depth_to_space":
+        good = x.shape[-1] % block_size**2 == 0
+    elif good:
+        good = x.shape[1] % block_size == x.shape[2] % block_size == 0
+    if not good:
         raise ValueError(
-            f"ops.{name}: images have 4 axes, and block_size is a whole number from 1. "
-            f"Received: shape {x.shape}, block_size={block_size!r}"
+            f"ops.{name}: images have 4 axes, and block_size divides their height and width (for "
+            "depth_to_space: its square divides the number of channels). Received: [B, H, W, C] = "
+            f"{x.shape}, block_size={block_size!r}"
         )
-    return (jnp.moveaxis(x, 1, -1) if first else x), first
+    return x, first
 
 
 @op

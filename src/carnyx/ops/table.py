@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from carnyx.core import dtypes
+from carnyx.core.errors import describe
 from carnyx.core.symbol import Function, Node, any_symbol, symbolic_call
 from carnyx.core.variable import Variable
 
@@ -112,7 +113,12 @@ def expose(
                 named[p.name] = value
             else:
                 positional.append(value)
-        return function(*positional, **named)
+        try:
+            return function(*positional, **named)
+        except (TypeError, ValueError) as error:
+            received = ", ".join(map(describe, (*args, *kwargs.values())))
+            error.add_note(f"  in ops.{name}, which received: {received}")
+            raise
 
     operation.__name__ = operation.__qualname__ = name
     operation.__doc__, operation.__module__ = doc, module
