@@ -57,7 +57,7 @@ def encode(indices: Any, size: int, mode: str, weights: Any = None, dtype: Any =
     if indices.ndim == 0:
         return rows
     if mode == "multi_hot":
-        return rows.max(-2)
+        return rows.max(-2, initial=0)
     return (rows if weights is None else rows * jnp.asarray(weights, dtype)[..., None]).sum(-2)
 
 
