@@ -9,8 +9,10 @@ from carnyx import layers
 from carnyx.core.config import deserialize, serialize
 from carnyx.core.state import get_mask, pure, set_mask
 from carnyx.core.symbol import KerasTensor
+from tests.cases import text
 from tests.cases.layers import CASES, Case, data, filled, make, mask_of
 
+KERAS_CASES, CASES = CASES, [*CASES, *text.ROWS]
 by_id = pytest.mark.parametrize("case", CASES, ids=lambda c: c.id)
 # One row a class; the ranks of one layer are one class, which 2D stands for.
 FIRST = {c.cls.replace("1D", "2D").replace("3D", "2D"): c for c in reversed(CASES)}
@@ -80,7 +82,7 @@ def test_config_round_trip(case: Case):
     assert [w.path for w in third.weights] == [w.path for w in layer.weights]
 
 
-@by_id
+@pytest.mark.parametrize("case", KERAS_CASES, ids=lambda c: c.id)
 def test_mixed_types(case: Case):
     layer, inputs, kwargs = ready(case, dtype="mixed_bfloat16")
     step, values = traced(layer, inputs, kwargs)

@@ -102,6 +102,7 @@ class FeatureSpace(Layer):
 
     Shapes: a dict of [B], [B, 1] or [B, d] -> [B, N], the encoded features and then the crosses,
     each in the order of their names; or a dict of them. A dict of single values gives [N].
+    Columns that are no features are left out.
 
     Args:
         features: name -> a kind, such as "float_normalized" or "string_categorical", or what one
@@ -350,8 +351,6 @@ class FeatureSpace(Layer):
             raise ValueError(f"takes a dict of columns; received {type(data).__name__}")
         self.get_encoded_features()
         given = {name: tabular.host_array(_by_name(data, name)) for name in self.features}
-        for name in data:
-            _one_of(self.name, "a feature's name", name, tuple(self.features))
         found = self._encoded({name: self._column(name, x) for name, x in given.items()})
         if all(x.ndim == 0 for x in given.values()):
             return jax.tree.map(lambda x: x[0], found)

@@ -23,13 +23,15 @@ def host_array(value: Any) -> Any:
     """A NumPy array: of objects for strings in lists, as long ones would pad all others."""
     if isinstance(value, jax.core.Tracer):
         return value
-    first = value
+    first, depth = value, 0
     while isinstance(first, (list, tuple)) and first:
-        first = first[0]
-    try:
-        return np.array(value, object) if isinstance(first, (str, bytes)) else np.asarray(value)
-    except ValueError:
-        raise ValueError("the rows of a nested list must be equally long") from None
+        first, depth = first[0], depth + 1
+    if not (depth and isinstance(first, (str, bytes))):
+        return np.asarray(value)
+    array = np.array(value, object)
+    if array.ndim != depth:
+        raise ValueError("the rows of a nested list of strings must be equally long")
+    return array
 
 
 def batches_of(layer: Any, data: Any) -> Iterator[np.ndarray]:
@@ -57,7 +59,7 @@ def encode(indices: Any, size: int, mode: str, weights: Any = None, dtype: Any =
     if indices.ndim == 0:
         return rows
     if mode == "multi_hot":
-        return rows.max(-2)
+        return rows.max(-2, initial=0)
     return (rows if weights is None else rows * jnp.asarray(weights, dtype)[..., None]).sum(-2)
 
 
