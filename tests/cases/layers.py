@@ -2,7 +2,7 @@
 `parity/test_layers_keras.py`. What a row is: `case.py`.
 """
 
-from tests.cases import attention, conv, image_geometry, tabular
+from tests.cases import attention, conv, conv_rnn, image_geometry, tabular
 from tests.cases.case import IMAGE, PAIR, VOLUME, Case, X, data, filled, make, mask_of, ranks
 
 __all__ = ["CASES", "Case", "data", "filled", "make", "mask_of"]
@@ -122,5 +122,6 @@ CASES = [
     *attention.ROWS,
     *conv.ROWS,
     *image_geometry.ROWS,
+    *conv_rnn.ROWS,
     *tabular.ROWS,
 ]

@@ -17,6 +17,7 @@ from carnyx.layers.activation import *
 from carnyx.layers.attention import *
 from carnyx.layers.cells import *
 from carnyx.layers.conv import *
+from carnyx.layers.conv_rnn import *
 from carnyx.layers.conv_variants import *
 from carnyx.layers.dense import *
 from carnyx.layers.dropout import *
