@@ -1,6 +1,6 @@
 """Recurrent layers over images: ConvLSTM1D, ConvLSTM2D and ConvLSTM3D, one rank-generic layer.
 
-The arithmetic of the gates is the LSTM's in `cells.py`, the run over time that of `RNN` in `rnn.py`;
+The gates are the LSTM's in `cells.py`, the run over time is `RNN`'s in `rnn.py`;
 here convolutions stand where the LSTM has products.
 """
 
