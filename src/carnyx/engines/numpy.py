@@ -113,6 +113,12 @@ def _divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.divide(x, y)
 
 
+def _complex(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    z = np.empty(x.shape, np.result_type(x, np.complex64))
+    z.real, z.imag = x, y  # x + 1j y would be NaN where y is infinite
+    return z
+
+
 def _remainder(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if np.issubdtype(x.dtype, np.integer):
         return np.where(y == 0, x, np.fmod(x, np.where(y == 0, 1, y))).astype(x.dtype)
@@ -222,6 +228,8 @@ ELEMENTWISE: dict[str, Lowering] = {
         "cbrt": np.cbrt,
         "ceil": np.ceil,
         "clamp": lambda low, x, high: np.minimum(np.maximum(x, low), high),
+        "complex": _complex,
+        "conj": np.conj,
         "cos": np.cos,
         "cosh": np.cosh,
         "digamma": special.digamma,
@@ -236,6 +244,7 @@ ELEMENTWISE: dict[str, Lowering] = {
         "floor": np.floor,
         "ge": np.greater_equal,
         "gt": np.greater,
+        "imag": np.imag,
         "is_finite": np.isfinite,
         "le": np.less_equal,
         "lgamma": special.gammaln,
@@ -250,6 +259,7 @@ ELEMENTWISE: dict[str, Lowering] = {
         "neg": np.negative,
         "nextafter": np.nextafter,
         "pow": lambda x, y: np.power(x, y.astype(x.dtype)),
+        "real": np.real,
         "rem": _remainder,
         "rsqrt": lambda x: np.asarray(1, x.dtype) / np.sqrt(x),
         "select_n": _select,
