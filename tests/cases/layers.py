@@ -2,7 +2,7 @@
 `parity/test_layers_keras.py`. What a row is: `case.py`.
 """
 
-from tests.cases import attention, conv, conv_rnn, image_geometry, tabular
+from tests.cases import attention, audio, conv, conv_rnn, image_geometry, tabular
 from tests.cases.case import IMAGE, PAIR, VOLUME, Case, X, data, filled, make, mask_of, ranks
 
 __all__ = ["CASES", "Case", "data", "filled", "make", "mask_of"]
@@ -143,6 +143,7 @@ CASES = [
     Case("TimeDistributed", {}, X, first=("Dense", {"units": 3})),
     Case("TimeDistributed", {}, (2, 3, 5, 4), first=("Conv1D", {"filters": 2, "kernel_size": 2})),
     *attention.ROWS,
+    *audio.ROWS,
     *conv.ROWS,
     *image_geometry.ROWS,
     *conv_rnn.ROWS,

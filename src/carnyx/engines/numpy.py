@@ -114,7 +114,7 @@ def _divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _complex(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    z = np.empty(x.shape, np.result_type(x, np.complex64))
+    z = np.empty(np.broadcast_shapes(x.shape, y.shape), np.result_type(x, np.complex64))
     z.real, z.imag = x, y  # x + 1j y would be NaN where y is infinite
     return z
 

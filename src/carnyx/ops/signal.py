@@ -163,10 +163,11 @@ RAISED_COSINES = {"hann": 0.5, "hamming": 0.54}
 
 
 def _window(name: str, window: Any, length: int, fft_length: int) -> Any:
-    """A window of `length` in the middle of zeros [fft_length]; ones for None."""
+    """A window of `length` in the middle of zeros [fft_length]; ones everywhere for None."""
     if window is None:
-        values: Any = np.ones(length)
-    elif isinstance(window, str):
+        return jnp.ones((fft_length,))
+    values: Any
+    if isinstance(window, str):
         if window not in RAISED_COSINES:
             raise ValueError(
                 f"ops.{name}: window must be one of {', '.join(map(repr, RAISED_COSINES))}, an "
@@ -200,7 +201,8 @@ def stft(
         sequence_length: of the window, which lies in the middle of a frame.
         sequence_stride: from one frame's start to the next one's.
         fft_length: of a frame, at least `sequence_length`.
-        window: "hann", "hamming" (periodic), an array [sequence_length], or None for ones.
+        window: "hann", "hamming" (periodic), an array [sequence_length], or None: whole
+            frames as they are.
         center: whether x is mirrored at its ends, so that frames are centred from its start on.
 
     >>> [part.shape for part in stft(jnp.ones((2, 20)), 6, 2, 8)]
@@ -211,6 +213,11 @@ def stft(
     if center:
         edge = fft_length // 2
         x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(edge, edge)], mode="reflect")
+    if x.shape[-1] < fft_length:
+        raise ValueError(
+            f"ops.stft: x is shorter than a frame, fft_length={fft_length}. Received: shape "
+            f"{x.shape}{', its ends mirrored' if center else ''}. Pad it, or take shorter frames."
+        )
     frames = _framed(x, fft_length, sequence_stride)
     return _pair(jnp.fft.rfft(frames * _window("stft", window, sequence_length, fft_length)))
 
@@ -228,8 +235,8 @@ def istft(
     """The inverse of `stft`: pair [..., frames, fft_length // 2 + 1] -> [..., T].
 
     x = sum of w y / sum of w^2 over the frames y that lie at a place, 0 where no window reaches
-    (Griffin and Lim 1984, equation 6); without a window the frames are only added. `length` cuts
-    the end; the other arguments are those of `stft`.
+    (Griffin and Lim 1984, equation 6). `length` cuts the end; the other arguments are those of
+    `stft`. (Keras's result with window=None is fft_length / sequence_stride times as large.)
 
     >>> x = jnp.arange(20.0)
     >>> bool(jnp.allclose(istft(stft(x, 6, 2, 8), 6, 2, 8), x, atol=1e-4))
@@ -238,11 +245,10 @@ def istft(
     _check_frames("istft", sequence_length, sequence_stride, fft_length)
     frames = jnp.fft.irfft(x, fft_length)
     weights = _window("istft", window, sequence_length, fft_length)
-    y = _overlapped(frames if window is None else frames * weights, sequence_stride)
-    if window is not None:
-        squares = jnp.broadcast_to(jnp.square(weights), frames.shape[-2:])
-        total = _overlapped(squares, sequence_stride)
-        y = jnp.where(total > 1e-10, y / jnp.where(total > 1e-10, total, 1.0), 0.0)
+    y = _overlapped(frames * weights, sequence_stride)
+    squares = jnp.broadcast_to(jnp.square(weights), frames.shape[-2:])
+    total = _overlapped(squares, sequence_stride)
+    y = jnp.where(total > 1e-10, y / jnp.where(total > 1e-10, total, 1.0), 0.0)
     start = fft_length // 2 if center else 0
     end = y.shape[-1] - start if length is None else start + length
     return y[..., start:end]
