@@ -101,6 +101,70 @@ class Identity(Initializer):
         return _array(self.gain * np.eye(*shape, dtype="float32"), dtype)
 
 
+class STFT(Initializer):
+    """The kernels of a short-time Fourier transform, for weights [frame, 1, N / 2 + 1].
+
+    w[n] s cos(2 pi k n / N), or -w[n] s sin(2 pi k n / N), with frequency k last.
+
+    Args:
+        side: "real" (cosines) or "imag" (sines).
+        window: w, a name that `scipy.signal.get_window` knows, an array [frame], or None for ones.
+        scaling: s, with a window: "density" 1 / sqrt(sum w^2), "spectrum" 1 / |sum w|, or None 1.
+        periodic: whether the window is periodic rather than symmetric.
+
+    >>> STFT(window=None)((4, 1, 3))[:, 0].tolist()  # N = 4
+    [[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -1.0, 1.0], [1.0, 0.0, -1.0]]
+    """
+
+    SCALES: Mapping[str | None, Callable[[Any], Any]] = {
+        "density": lambda w: 1 / np.sqrt(np.sum(w * w)),
+        "spectrum": lambda w: 1 / np.abs(np.sum(w)),
+        None: lambda w: 1,
+    }
+
+    def __init__(
+        self,
+        side: str = "real",
+        window: Any = "hann",
+        scaling: str | None = "density",
+        periodic: bool = False,
+    ) -> None:
+        if side not in ("real", "imag"):
+            raise ValueError(f"STFT: `side` is 'real' or 'imag'. Received: side={side!r}")
+        if scaling not in self.SCALES:
+            raise ValueError(
+                f"STFT: `scaling` is one of {list(self.SCALES)}. Received: scaling={scaling!r}"
+            )
+        self.side, self.window, self.scaling, self.periodic = side, window, scaling, periodic
+        if isinstance(window, str):
+            self._window(1)  # an unknown name is an error here
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
+        if len(shape) != 3 or shape[1] != 1 or shape[2] < 2:
+            raise ValueError(
+                "STFT makes kernels of shape [frame, 1, N / 2 + 1], N at least 2. Received: "
+                f"shape={tuple(shape)}"
+            )
+        frame, _, bins = shape
+        turns = np.outer(np.arange(frame), np.arange(bins)) % (2 * bins - 2) / (2 * bins - 2)
+        waves = np.cos(2 * np.pi * turns) if self.side == "real" else -np.sin(2 * np.pi * turns)
+        waves = np.where(np.abs(waves) < 1e-15, 0, waves)  # sin(pi) is not 0 in floats
+        if self.window is not None:
+            window = self._window(frame)
+            waves = waves * (window * self.SCALES[self.scaling](window))[:, None]
+        return _array(waves[:, None], dtype)
+
+    def _window(self, frame: int) -> np.ndarray:
+        from scipy.signal import get_window  # 0.3 s to import
+
+        if not isinstance(self.window, (str, tuple)):
+            return np.asarray(self.window, "float64")
+        try:
+            return get_window(self.window, frame, fftbins=self.periodic)
+        except ValueError as error:
+            raise ValueError(f"STFT: scipy.signal has no window {self.window!r}: {error}") from None
+
+
 class RandomInitializer(Initializer):
     """Base of those that draw numbers.
 
@@ -412,6 +476,7 @@ _CLASSES: tuple[type[Initializer], ...] = (
     Orthogonal,
     RandomNormal,
     RandomUniform,
+    STFT,
     TruncatedNormal,
     VarianceScaling,
     Zeros,
@@ -422,6 +487,7 @@ TABLE: dict[str, type[Initializer]] = {
     **{snake_case(cls.__name__): cls for cls in _CLASSES},
     "IdentityInitializer": Identity,
     "OrthogonalInitializer": Orthogonal,
+    "STFTInitializer": STFT,
     "normal": RandomNormal,
     "one": Ones,
     "uniform": RandomUniform,

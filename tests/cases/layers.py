@@ -2,7 +2,7 @@
 `parity/test_layers_keras.py`. What a row is: `case.py`.
 """
 
-from tests.cases import attention, conv, image_geometry, tabular
+from tests.cases import attention, audio, conv, conv_rnn, image_geometry, tabular
 from tests.cases.case import IMAGE, PAIR, VOLUME, Case, X, data, filled, make, mask_of, ranks
 
 __all__ = ["CASES", "Case", "data", "filled", "make", "mask_of"]
@@ -97,6 +97,29 @@ CASES = [
     Case("BatchNormalization", {"axis": 1, "scale": False}, IMAGE, training=True),
     Case("BatchNormalization", {"center": False, "epsilon": 0.1}, (6, 4), training=True),
     Case("BatchNormalization", {"momentum": 0.5}, X, "shifted", training=True, mask=True),
+    Case("BatchNormalization", {"renorm": True}, X),
+    Case(
+        "BatchNormalization",
+        {"renorm": True, "renorm_momentum": 0.7, "momentum": 0.8, "center": False},
+        X,
+        "shifted",
+        training=True,
+    ),
+    Case(
+        "BatchNormalization",
+        {"renorm": True, "renorm_clipping": {"rmin": 0.5, "rmax": 1.5, "dmax": 0.3}},
+        IMAGE,
+        "shifted",
+        training=True,
+    ),
+    Case("SpectralNormalization", {}, (2, 4), training=True, first=("Dense", {"units": 3})),
+    Case(
+        "SpectralNormalization",
+        {"power_iterations": 2},
+        IMAGE,
+        training=True,
+        first=("Conv2D", {"filters": 3, "kernel_size": 2}),
+    ),
     Case("LayerNormalization", {}, X),
     Case("LayerNormalization", {"axis": (1, 2), "epsilon": 0.1}, X, "shifted"),
     Case("LayerNormalization", {"axis": 1, "center": False, "scale": False}, X),
@@ -120,7 +143,9 @@ CASES = [
     Case("TimeDistributed", {}, X, first=("Dense", {"units": 3})),
     Case("TimeDistributed", {}, (2, 3, 5, 4), first=("Conv1D", {"filters": 2, "kernel_size": 2})),
     *attention.ROWS,
+    *audio.ROWS,
     *conv.ROWS,
     *image_geometry.ROWS,
+    *conv_rnn.ROWS,
     *tabular.ROWS,
 ]

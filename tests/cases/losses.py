@@ -4,11 +4,13 @@
 `parity/test_losses_keras.py` and the metric tests.
 """
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
 
 EPSILON = 1e-7
+SEQUENCES = np.array([[1, 2, 3], [2, 2, 0], [4, 0, 0], [0, 0, 0], [3, 1, 3], [1, 1, 2], [2, 3, 0]])
 
 
 class Case(NamedTuple):
@@ -49,8 +51,9 @@ def data(kind: str, batch: int = 7, classes: int = 5, seed: int = 0) -> tuple[An
         "labels_units": (labels % 2, logits / np.linalg.norm(logits, axis=-1, keepdims=True)),
         "classes": (labels, rng.integers(0, classes, batch)),
         "one_hot_steps": (np.eye(classes)[rng.integers(0, classes, (batch, 3))], np.exp(steps)),
+        "sequences": (SEQUENCES, rng.normal(size=(batch, 4, classes)) * 2),
     }[kind]
-    whole = "labels" in kind
+    whole = "labels" in kind or kind == "sequences"
     return y.astype("int32" if whole else "float32"), f.astype("float32")
 
 
@@ -129,6 +132,21 @@ def _huber(y, f, d):
 
 def _smooth(y, s, n):
     return y * (1 - s) + s / n
+
+
+def _read(path):
+    """What a path of CTC reads as: repeats merged, then blanks left out."""
+    return [int(c) for c, _ in itertools.groupby(path) if c]
+
+
+def _ctc(y, x):
+    """The probability of every path that reads as the labels, one by one."""
+    p, found = _softmax(x.astype("float64")), np.zeros(len(y))
+    for path in itertools.product(range(x.shape[2]), repeat=x.shape[1]):
+        for n, labels in enumerate(y):
+            if _read(path) == [int(c) for c in labels if c]:
+                found[n] += np.prod(p[n, np.arange(len(path)), path])
+    return -np.log(found)
 
 
 LOGITS = {"from_logits": True}
@@ -258,4 +276,5 @@ CASES = [
         {"alpha": 0.7, "beta": 0.2, "axis": -1},
     ),
     Case("Circle", "circle", "labels_units", _circle, {"gamma": 5.0, "margin": 0.3}),
+    Case("CTC", "ctc", "sequences", _ctc),
 ]

@@ -40,6 +40,10 @@ def conv(x: Any, k: Any, **options: Any) -> Any:
     return lax.conv_general_dilated(x, k, dimension_numbers=dims, **options)
 
 
+def parts(z: Any) -> Any:
+    return lax.real(z), lax.imag(z)
+
+
 def window(kind: Any, start: float, **options: Any) -> Callable[[Any], Any]:
     settings = {"window_strides": (2, 1), "padding": ((1, 0), (0, 2)), **options}
     return lambda x: lax.reduce_window(x, np.float32(start), kind, (2, 3), **settings)
@@ -224,6 +228,16 @@ ROWS: list[Row] = [
         )(k),
         (IMAGE, KERNEL),
     ),
+    ("complex", lambda x, y: parts(lax.complex(x, y) * lax.complex(y, x)), (F, G)),
+    ("complex", lambda x: parts(lax.complex(x, x[::-1])), (ODD,)),
+    ("conj", lambda x, y: parts(lax.conj(lax.complex(x, y))), (F, G)),
+    ("real", lambda x, y: lax.real(lax.complex(x, y)), (F, G)),
+    ("imag", lambda x, y: lax.imag(lax.complex(x, y)), (F, G)),
+    ("fft", lambda x, y: parts(jnp.fft.fft(lax.complex(x, y))), (F, G)),
+    ("fft", lambda x, y: parts(jnp.fft.ifft2(lax.complex(x, y))), (F, G)),
+    ("fft", lambda x: parts(jnp.fft.rfft(x, 5)), (F,)),
+    ("fft", lambda x, y: jnp.fft.irfft(lax.complex(x, y), 9), (F, G)),
+    ("fft", lambda x: jax.grad(lambda a: jnp.sum(jnp.abs(jnp.fft.rfft(a)) ** 3))(x), (F,)),
     ("qr", lambda x: jnp.linalg.qr(x), (F,)),
     ("svd", lambda x: jnp.linalg.svd(x, compute_uv=False), (F,)),
     ("svd", lambda x: rebuilt(*jnp.linalg.svd(x, full_matrices=False)), (BATCH,)),

@@ -113,6 +113,12 @@ def _divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.divide(x, y)
 
 
+def _complex(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    z = np.empty(np.broadcast_shapes(x.shape, y.shape), np.result_type(x, np.complex64))
+    z.real, z.imag = x, y  # x + 1j y would be NaN where y is infinite
+    return z
+
+
 def _remainder(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if np.issubdtype(x.dtype, np.integer):
         return np.where(y == 0, x, np.fmod(x, np.where(y == 0, 1, y))).astype(x.dtype)
@@ -224,6 +230,7 @@ ELEMENTWISE: dict[str, Lowering] = {
         "cbrt": np.cbrt,
         "ceil": np.ceil,
         "clamp": lambda low, x, high: np.minimum(np.maximum(x, low), high),
+        "complex": _complex,
         "conj": np.conj,
         "cos": np.cos,
         "cosh": np.cosh,
@@ -277,7 +284,6 @@ ELEMENTWISE |= {
     "or": _logical(np.bitwise_or, np.logical_or),
     "xor": _logical(np.bitwise_xor, np.logical_xor),
     "not": _logical(np.bitwise_not, np.logical_not),
-    "complex": lambda avals, params, x, y: (x + 1j * y).astype(avals[0].dtype),
     "convert_element_type": _convert,
     "bitcast_convert_type": _bitcast,
     "integer_pow": _integer_pow,

@@ -268,6 +268,16 @@ def _conv_one(x: np.ndarray, kernel: np.ndarray, params: Any) -> np.ndarray:
     return np.moveaxis(out, -1, 1)
 
 
+_TRANSFORMS = {"FFT": np.fft.fftn, "IFFT": np.fft.ifftn, "RFFT": np.fft.rfftn}
+
+
+def _fft(avals: Any, params: Any, x: np.ndarray) -> np.ndarray:
+    lengths, kind = params["fft_lengths"], params["fft_type"].name
+    axes = tuple(range(-len(lengths), 0))
+    transform = _TRANSFORMS.get(kind, np.fft.irfftn)
+    return transform(x, lengths, axes).astype(avals[0].dtype)  # NumPy may widen to 64 bits
+
+
 # ---- factorisations, on the last two axes
 
 
@@ -351,6 +361,7 @@ LOWERINGS: dict[str, Callable[..., Any]] = {
     "select_and_gather_add": _select_and_gather,
     "dot_general": _dot,
     "conv_general_dilated": _conv,
+    "fft": _fft,
     "cholesky": lambda avals, params, x: _stacked(np.linalg.cholesky, x),
     "triangular_solve": _triangular,
     "qr": _qr,

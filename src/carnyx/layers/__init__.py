@@ -15,8 +15,10 @@ from carnyx.core.graph import Input, InputLayer
 from carnyx.core.layer import InputSpec, Layer
 from carnyx.layers.activation import *
 from carnyx.layers.attention import *
+from carnyx.layers.audio import *
 from carnyx.layers.cells import *
 from carnyx.layers.conv import *
+from carnyx.layers.conv_rnn import *
 from carnyx.layers.conv_variants import *
 from carnyx.layers.dense import *
 from carnyx.layers.dropout import *

@@ -36,18 +36,15 @@ class RecurrentCell(Layer):
     """
 
     gates = 1
+    kernel_size: tuple[int, ...] = ()  # a window over space, in `conv_rnn.py`
+    channel_axis = -1
     dropout: float
     recurrent_dropout: float
     bias_initializer: Any
 
     def _setup(self, options: dict[str, Any]) -> None:
-        """Keeps the options that the three cells share, as objects and checked."""
-        self.units = options["units"]
-        if isinstance(self.units, bool) or not isinstance(self.units, int) or self.units <= 0:
-            raise ValueError(
-                f"{type(self).__name__} '{self.name}': units must be a whole number from 1. "
-                f"Received: units={self.units!r}"
-            )
+        """Keeps the options that the cells share, as objects and checked."""
+        self._size(options)
         self.activation = activations.get(options["activation"])
         self.use_bias = options["use_bias"]
         for weight in ("kernel", "recurrent", "bias"):
@@ -68,13 +65,23 @@ class RecurrentCell(Layer):
             setattr(self, key, float(rate))
         self.seed = options["seed"]
         self.seed_generator = SeedGenerator(self.seed)
+
+    def _size(self, options: dict[str, Any]) -> None:
+        """How wide the cell is."""
+        self.units = options["units"]
+        if isinstance(self.units, bool) or not isinstance(self.units, int) or self.units <= 0:
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}': units must be a whole number from 1. "
+                f"Received: units={self.units!r}"
+            )
         self.state_size: Any = self.units
         self.output_size = self.units
 
     def build(self, input_shape: Any) -> None:
-        width = self.gates * self.units
-        self.kernel = self._matrix((input_shape[-1], width), "kernel", "kernel")
-        self.recurrent_kernel = self._matrix((self.units, width), "recurrent", "recurrent_kernel")
+        width, window, channels = self.gates * self.units, self.kernel_size, self.channel_axis
+        self.kernel = self._matrix((*window, input_shape[channels], width), "kernel", "kernel")
+        recurrent = (*window, self.units, width)
+        self.recurrent_kernel = self._matrix(recurrent, "recurrent", "recurrent_kernel")
         self.bias = None
         if self.use_bias:
             self.bias = self._matrix(self._bias_shape(), "bias", "bias")
@@ -164,7 +171,48 @@ class SimpleRNNCell(RecurrentCell):
         return output, [output]
 
 
-class LSTMCell(RecurrentCell):
+class LongShortCell(RecurrentCell):
+    """The arithmetic of an LSTM, whatever makes its sums: products, or convolutions."""
+
+    gates = 4
+    recurrent_activation: Any
+    unit_forget_bias: bool
+
+    def _initializer(self, kind: str) -> Any:
+        if kind == "bias" and self.unit_forget_bias:
+            return self._forgetful_bias
+        return super()._initializer(kind)
+
+    def _forgetful_bias(self, shape: Any, dtype: Any = None) -> Any:
+        """The forget gate starts open: its bias is 1 (Jozefowicz et al. 2015)."""
+        u, make = self.units, self.bias_initializer
+        return jnp.concatenate(
+            [make((u,), dtype=dtype), jnp.ones((u,), dtype), make((2 * u,), dtype=dtype)]
+        )
+
+    def project(self, inputs: Any) -> Any:
+        """What the inputs add to the sums of the four gates."""
+        z = inputs @ self.kernel.value
+        return z if self.bias is None else z + self.bias.value
+
+    def recur(self, h: Any) -> Any:
+        """What the state adds."""
+        return h @ self.recurrent_kernel.value
+
+    def advance(self, inputs: Any, states: list[Any]) -> Any:
+        return self.finish(self.project(inputs), states)
+
+    def finish(self, z: Any, states: list[Any]) -> Any:
+        """`advance`, from what `project` made of the inputs."""
+        h, c = states
+        i, f, g, o = jnp.split(z + self.recur(h), 4, axis=self.channel_axis)
+        s, a = self.recurrent_activation, self.activation
+        c = s(f) * c + s(i) * a(g)
+        h = s(o) * a(c)
+        return h, [h, c]
+
+
+class LSTMCell(LongShortCell):
     """One step of long short-term memory (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
 
     i = s(x Wi + h Ui + bi), f = s(x Wf + h Uf + bf), g = a(x Wg + h Ug + bg),
@@ -176,8 +224,6 @@ class LSTMCell(RecurrentCell):
     >>> c.shape
     (2, 3)
     """
-
-    gates = 4
 
     def __init__(
         self,
@@ -207,28 +253,6 @@ class LSTMCell(RecurrentCell):
         self.recurrent_activation = activations.get(recurrent_activation)
         self.unit_forget_bias = unit_forget_bias
         self.state_size = [self.units, self.units]
-
-    def _initializer(self, kind: str) -> Any:
-        if kind == "bias" and self.unit_forget_bias:
-            return self._forgetful_bias
-        return super()._initializer(kind)
-
-    def _forgetful_bias(self, shape: Any, dtype: Any = None) -> Any:
-        """The forget gate starts open: its bias is 1 (Jozefowicz et al. 2015)."""
-        u, make = self.units, self.bias_initializer
-        return jnp.concatenate(
-            [make((u,), dtype=dtype), jnp.ones((u,), dtype), make((2 * u,), dtype=dtype)]
-        )
-
-    def advance(self, inputs: Any, states: list[Any]) -> Any:
-        h, c = states
-        z = inputs @ self.kernel.value + h @ self.recurrent_kernel.value
-        z = z if self.bias is None else z + self.bias.value
-        i, f, g, o = jnp.split(z, 4, axis=-1)
-        s, a = self.recurrent_activation, self.activation
-        c = s(f) * c + s(i) * a(g)
-        h = s(o) * a(c)
-        return h, [h, c]
 
 
 class GRUCell(RecurrentCell):

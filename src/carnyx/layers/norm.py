@@ -12,9 +12,12 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
+from carnyx import initializers
+from carnyx.core import state
 from carnyx.core.layer import InputSpec, Layer
 from carnyx.layers import arguments
 from carnyx.layers.arguments import FileOptions
+from carnyx.layers.wrappers import Wrapper
 from carnyx.ops import nn
 
 
@@ -71,7 +74,12 @@ class BatchNormalization(Rescaled):
         momentum: the fraction of the moving statistics that is kept at a step, in [0, 1].
         [shared]
         synchronized: whether replicas share statistics; has no effect on one device.
-        renorm, renorm_clipping, renorm_momentum: batch renormalisation, not supported: False.
+        renorm: batch renormalisation (Ioffe 2017): in training the result of above is r times
+            larger and moved by d, so that it is what the moving statistics would give:
+            r = batch stddev / renorm_stddev, d = (batch mean - renorm_mean) / renorm_stddev, both
+            without gradient. Three more weights: moving_stddev, renorm_mean, renorm_stddev.
+        renorm_clipping: bounds of r and d, a dictionary with "rmin", "rmax" and "dmax", or fewer.
+        renorm_momentum: the fraction of renorm_mean and renorm_stddev that is kept at a step.
 
     Call arguments:
         mask: bool [B, T]; steps where it is False do not count in the statistics.
@@ -116,10 +124,6 @@ class BatchNormalization(Rescaled):
         super().__init__(**kwargs)
         if not arguments.is_whole(axis):
             raise arguments.refuse(self, "axis", axis, "a whole number")
-        if renorm:
-            raise arguments.refuse(
-                self, "renorm", renorm, "False: batch renormalisation is not supported"
-            )
         self.axis = int(axis)
         self.momentum = arguments.number(self, "momentum", momentum, 0, 1)
         self._setup(
@@ -135,8 +139,9 @@ class BatchNormalization(Rescaled):
             beta_constraint=beta_constraint,
             gamma_constraint=gamma_constraint,
         )
-        self.renorm, self.renorm_clipping = False, renorm_clipping
-        self.renorm_momentum = renorm_momentum
+        self.renorm = arguments.flag(self, "renorm", renorm)
+        self.renorm_clipping = self._bounds(renorm_clipping) if renorm else renorm_clipping
+        self.renorm_momentum = arguments.number(self, "renorm_momentum", renorm_momentum, 0, 1)
         self.synchronized = arguments.flag(self, "synchronized", synchronized)
 
     def build(self, input_shape: Any) -> None:
@@ -144,10 +149,14 @@ class BatchNormalization(Rescaled):
         size = arguments.known(self, input_shape, axis, "the channel axis")
         self._add_scale((size,))
         narrow = self.variable_dtype in ("float16", "bfloat16")
-        for name in ("moving_mean", "moving_variance"):
+        starts = {n: getattr(self, f"{n}_initializer") for n in ("moving_mean", "moving_variance")}
+        if self.renorm:
+            mean, stddev = starts["moving_mean"], _rooted(starts["moving_variance"])
+            starts |= {"moving_stddev": stddev, "renorm_mean": mean, "renorm_stddev": stddev}
+        for name, start in starts.items():
             weight = self.add_weight(
                 (size,),
-                getattr(self, f"{name}_initializer"),
+                start,
                 "float32" if narrow else None,
                 trainable=False,
                 autocast=False,
@@ -158,16 +167,52 @@ class BatchNormalization(Rescaled):
 
     def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
         x = nn.widened(inputs)
+        gamma, beta = self._scales
         if training and self.trainable:
             mean, variance = self._batch_statistics(x, mask)
-            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                kept = self.momentum * moving.value
-                moving.assign(kept + (1 - self.momentum) * lax.stop_gradient(batch))
+            if self.renorm:
+                r, d = self._renormalise(*map(lax.stop_gradient, (mean, variance)))
+                beta = d * (1 if gamma is None else gamma) + (0 if beta is None else beta)
+                gamma = r if gamma is None else r * gamma
+            else:
+                self._move("moving_mean", mean, self.momentum)
+                self._move("moving_variance", variance, self.momentum)
         else:
             mean, variance = self.moving_mean.value, self.moving_variance.value
-        gamma, beta = self._scales
         y = nn.batch_normalization(x, mean, variance, self.axis, beta, gamma, self.epsilon)
         return y.astype(inputs.dtype)
+
+    def _move(self, name: str, batch: Any, momentum: float) -> Any:
+        """Moves a statistic towards the batch's; returns where it was."""
+        before = (moving := getattr(self, name)).value
+        moving.assign(momentum * before + (1 - momentum) * lax.stop_gradient(batch))
+        return before
+
+    def _renormalise(self, mean: Any, variance: Any) -> tuple[Any, Any]:
+        """r and d for the batch's statistics, which the moving ones then go towards."""
+        stddev, bounds = jnp.sqrt(variance + self.epsilon), self.renorm_clipping
+        reference_mean = self._move("renorm_mean", mean, self.renorm_momentum)
+        reference = self._move("renorm_stddev", stddev, self.renorm_momentum)
+        self._move("moving_mean", mean, self.momentum)
+        self._move("moving_stddev", stddev, self.momentum)
+        moved = jnp.square(self.moving_stddev.value) - self.epsilon
+        self.moving_variance.assign(jnp.maximum(moved, 0))
+        r = jnp.clip(stddev / reference, bounds.get("rmin"), bounds.get("rmax"))
+        d, most = (mean - reference_mean) / reference, bounds.get("dmax")
+        return r, d if most is None else jnp.clip(d, -most, most)
+
+    def _bounds(self, given: Any) -> dict[str, float]:
+        """`renorm_clipping`, checked."""
+        bounds = {} if given is None else given
+        if not isinstance(bounds, dict) or not set(bounds) <= {"rmin", "rmax", "dmax"}:
+            raise arguments.refuse(
+                self, "renorm_clipping", given, 'a dictionary with keys of "rmin", "rmax", "dmax"'
+            )
+        for name, bound in bounds.items():
+            arguments.number(self, f"renorm_clipping[{name!r}]", bound, 0)
+        if bounds.get("rmin", 0) > bounds.get("rmax", float("inf")):
+            raise arguments.refuse(self, "renorm_clipping", given, "a dictionary with rmin <= rmax")
+        return dict(bounds)
 
     def _batch_statistics(self, x: Any, mask: Any) -> tuple[Any, Any]:
         axes = [a for a in range(x.ndim) if a != self.axis % x.ndim]
@@ -180,6 +225,10 @@ class BatchNormalization(Rescaled):
         mean = jnp.sum(x * weight, axes, keepdims=True) / total
         variance = jnp.sum(jnp.square(x - mean) * weight, axes, keepdims=True) / total
         return jnp.squeeze(mean, axes), jnp.squeeze(variance, axes)
+
+
+def _rooted(initializer: Any) -> Any:
+    return lambda shape, dtype=None: jnp.sqrt(initializer(shape, dtype=dtype))
 
 
 @_complete
@@ -367,7 +416,78 @@ class UnitNormalization(Layer):
         return nn.normalize(inputs, axes, epsilon=1e-6)
 
 
+class SpectralNormalization(Wrapper):
+    """A layer whose kernel is divided by its spectral norm, so that it stretches by at most 1.
+
+    In every training call, with W the kernel as a matrix [-1, C] and u [1, C] kept between calls,
+    `power_iterations` times: v = u W^T / |u W^T|, u = v W / |v W|; then the kernel becomes
+    W / sigma with sigma = v W u^T. The gradient goes through sigma, not through u and v. Other
+    calls use the kernel as it is.
+
+    Weights: those of the layer, and vector_u [1, C], not trainable.
+
+    Args:
+        layer: a layer with a `kernel` or `embeddings`, e.g. Dense or Conv2D.
+        power_iterations: how often u and v are bettered in a call, from 1.
+
+    Raises:
+        ValueError: a layer that has neither.
+
+    Miyato et al. (2018), algorithm 1; there the quotient is used and W kept.
+
+    >>> import numpy as np
+    >>> from carnyx.layers.dense import Dense
+    >>> layer = SpectralNormalization(Dense(2, kernel_initializer="ones"), power_iterations=3)
+    >>> [round(v, 5) for v in layer(np.ones((1, 2)), training=True)[0].tolist()]  # ones: sigma = 2
+    [1.0, 1.0]
+    """
+
+    def __init__(self, layer: Any, power_iterations: int = 1, **kwargs: Any) -> None:
+        super().__init__(layer, **kwargs)
+        self.power_iterations = arguments.whole(self, "power_iterations", power_iterations)
+
+    def build(self, input_shape: Any = None) -> None:
+        super().build(input_shape)
+        for name in ("kernel", "embeddings"):
+            if hasattr(self.layer, name):
+                self.kernel = getattr(self.layer, name)
+                break
+        else:
+            raise arguments.refuse(
+                self, "layer", self.layer, "a layer with a weight `kernel` or `embeddings`"
+            )
+        self.vector_u = self.add_weight(
+            (1, self.kernel.shape[-1]),
+            initializers.TruncatedNormal(stddev=0.02),
+            trainable=False,
+            autocast=False,
+            name="vector_u",
+        )
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if training:
+            with state.autocast_scope(None):  # kernel / sigma is stored: not rounded to a half type
+                self._normalise()
+        return self.layer(inputs)
+
+    def _normalise(self) -> None:
+        kernel = self.kernel.value
+        w, u = nn.widened(kernel).reshape(-1, kernel.shape[-1]), nn.widened(self.vector_u.value)
+        fixed = lax.stop_gradient(w)
+        v = u @ fixed.T
+        for _ in range(self.power_iterations):
+            v = _unit(u @ fixed.T)
+            u = _unit(v @ fixed)
+        sigma = v @ w @ u.T
+        self.vector_u.assign(u)
+        self.kernel.assign(kernel / jnp.where(sigma == 0, 1, sigma)[0, 0])
+
+
+def _unit(x: Any) -> Any:
+    return x * lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x)), 1e-12))
+
+
 __all__ = """
     BatchNormalization GroupNormalization LayerNormalization RMSNormalization
-    UnitNormalization
+    SpectralNormalization UnitNormalization
 """.split()

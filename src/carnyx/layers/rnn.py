@@ -46,6 +46,8 @@ class RNN(Layer):
     (2, 5, 3)
     """
 
+    rank = 0  # how many axes of space a step has
+
     def __init__(
         self,
         cell: Any,
@@ -74,13 +76,15 @@ class RNN(Layer):
         )
         self.zero_output_for_mask = bool(zero_output_for_mask)
         self.supports_masking = True
-        self.input_spec = InputSpec(ndim=3)
+        self.input_spec = InputSpec(ndim=3 + self.rank)
         self.states: list[Variable] | None = None
 
     def build(self, sequences_shape: Any) -> None:
-        self.input_spec = InputSpec(ndim=3, axes={2: sequences_shape[2]})
+        ndim = 3 + self.rank
+        channels = 2 if getattr(self.cell, "channel_axis", -1) == 1 else ndim - 1
+        self.input_spec = InputSpec(ndim=ndim, axes={channels: sequences_shape[channels]})
         if not self.cell.built:
-            self.cell.build((sequences_shape[0], sequences_shape[2]))
+            self.cell.build((sequences_shape[0], *sequences_shape[2:]))
             self.cell.built = True
         if self.stateful and self.states is None:
             if sequences_shape[0] is None:
@@ -89,7 +93,7 @@ class RNN(Layer):
                     "size must be known: start the model with Input(batch_shape=(32, ...)) or "
                     "batch_size=..."
                 )
-            leaves = jax.tree.leaves(start_states(self.cell, sequences_shape[0]))
+            leaves = jax.tree.leaves(self._start(sequences_shape))
             self.states = [
                 Variable(leaf, trainable=False, name=f"state_{i}") for i, leaf in enumerate(leaves)
             ]
@@ -103,13 +107,14 @@ class RNN(Layer):
         mask: Any = None,
         training: bool = False,
     ) -> Any:
-        tree = jax.tree.structure(start_states(self.cell, 1))
+        zeros = self._start(sequences.shape)
+        tree = jax.tree.structure(zeros)
         if initial_state is not None:
             states = jax.tree.leaves(initial_state)
         elif self.stateful:
             states = [v.value for v in self.states or ()]
         else:
-            states = jax.tree.leaves(start_states(self.cell, sequences.shape[0]))
+            states = jax.tree.leaves(zeros)
         if len(states) != tree.num_leaves:
             raise ValueError(
                 f"the cell has {tree.num_leaves} states and `initial_state` {len(states)}."
@@ -147,11 +152,15 @@ class RNN(Layer):
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         masks = jax.tree.leaves(previous_mask)
         mask = masks[0] if masks and self.return_sequences else None
-        states = len(jax.tree.leaves(start_states(self.cell, 1))) if self.return_state else 0
+        states = len(jax.tree.leaves(self.cell.state_size)) if self.return_state else 0
         return [mask, *[None] * states] if self.return_state else mask
 
     def get_initial_state(self, batch_size: int) -> Any:
         return start_states(self.cell, batch_size)
+
+    def _start(self, sequences_shape: Any) -> Any:
+        """The states that sequences of this shape start with."""
+        return start_states(self.cell, sequences_shape[0])
 
     def reset_states(self) -> None:
         """Sets the states of a stateful layer to zeros."""
@@ -182,7 +191,7 @@ def _trains(cell: Any) -> bool:
     return "training" in call_parameters(type(cell).call)
 
 
-def _own_arguments(options: dict[str, Any], *left_out: str) -> dict[str, Any]:
+def own_arguments(options: dict[str, Any], *left_out: str) -> dict[str, Any]:
     """The constructor's arguments that go to the cell."""
     skipped = {"self", "kwargs", "__class__", "activity_regularizer", "use_cudnn", *left_out}
     skipped |= {"return_sequences", "return_state", "go_backwards", "stateful", "unroll"}
@@ -225,7 +234,7 @@ class SimpleRNN(RNN):
         **kwargs: Any,
     ) -> None:
         cell = SimpleRNNCell(
-            **_own_arguments(dict(locals())), dtype=kwargs.get("dtype"), name="simple_rnn_cell"
+            **own_arguments(dict(locals())), dtype=kwargs.get("dtype"), name="simple_rnn_cell"
         )
         super().__init__(
             cell,
@@ -279,7 +288,7 @@ class LSTM(RNN):
     ) -> None:
         kwargs.pop("implementation", None)
         cell = LSTMCell(
-            **_own_arguments(dict(locals())), dtype=kwargs.get("dtype"), name="lstm_cell"
+            **own_arguments(dict(locals())), dtype=kwargs.get("dtype"), name="lstm_cell"
         )
         super().__init__(
             cell,
@@ -351,7 +360,7 @@ class GRU(RNN):
         **kwargs: Any,
     ) -> None:
         kwargs.pop("implementation", None)
-        cell = GRUCell(**_own_arguments(dict(locals())), dtype=kwargs.get("dtype"), name="gru_cell")
+        cell = GRUCell(**own_arguments(dict(locals())), dtype=kwargs.get("dtype"), name="gru_cell")
         super().__init__(
             cell,
             return_sequences,

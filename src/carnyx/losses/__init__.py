@@ -1,8 +1,8 @@
 """Losses by name: what `compile(loss=...)` and configs may say.
 
-`regression.py`, `probabilistic.py`, `margin.py`, `overlap.py` and `similarity.py` hold the formulas
-and their classes, `base.py` weights and reduction, `targets.py` the errors for targets that do not
-fit.
+`regression.py`, `probabilistic.py`, `margin.py`, `overlap.py`, `similarity.py` and `alignment.py`
+hold the formulas and their classes, `base.py` weights and reduction, `targets.py` the errors for
+targets that do not fit.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from carnyx.core import config as _config
+from carnyx.losses.alignment import CTC, ctc
 from carnyx.losses.base import Loss, LossFunctionWrapper
 from carnyx.losses.margin import (
     CategoricalHinge,
@@ -80,6 +81,7 @@ LOSSES: tuple[tuple[Any, Any, tuple[str, ...]], ...] = (
     (Dice, dice, ()),
     (Tversky, tversky, ()),
     (Circle, circle, ()),
+    (CTC, ctc, ()),
 )
 CLASSES = {cls.__name__: cls for cls, _, _ in LOSSES}
 FUNCTIONS = {name: f for _, f, more in LOSSES for name in (f.__name__, *more)}

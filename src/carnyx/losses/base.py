@@ -178,7 +178,7 @@ class Loss(Configurable):
         mask = None if isinstance(y_pred, (list, tuple, dict)) else get_mask(y_pred)
         y_pred = as_tensors(y_pred, self.dtype)
         # Labels stay integers: bfloat16 has no 257.
-        y_true = as_tensors(y_true, None if self.targets == "labels" else self.dtype)
+        y_true = as_tensors(y_true, None if self.targets in target_rules.WHOLE else self.dtype)
         values = self.call(y_true, y_pred)
         own = get_mask(values)
         if own is not None:
@@ -274,6 +274,6 @@ class LossFunctionWrapper(FunctionConfig, Loss):
                 setattr(self, key, value)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        if not isinstance(y_pred, (list, tuple, dict)) and self.targets != "labels":
+        if not isinstance(y_pred, (list, tuple, dict)) and self.targets not in target_rules.WHOLE:
             y_true, y_pred = same_rank(y_true, y_pred)
         return self.fn(y_true, y_pred, **self._fn_kwargs)

@@ -18,7 +18,10 @@ EXPECTED = {
     "binary": "numbers in [0, 1] of the output's shape",
     "one_hot": "one-hot rows (or probabilities) of the output's shape",
     "labels": "integer labels in [0, {classes}), of the output's shape without its class axis",
+    "sequences": "rows of integer labels in [1, {classes}), with 0 behind where a row is shorter",
 }
+
+WHOLE = ("labels", "sequences")  # kinds that stay integers, and have a rank of their own
 
 
 def expects(kind: str) -> Callable[[Any], Any]:
@@ -165,6 +168,20 @@ def _labels_value_problem(targets: Targets) -> Problem | None:
     )
 
 
+def _sequences_problem(targets: Targets) -> Problem | None:
+    output, shape = targets.output, targets.values.shape
+    if len(output) != 3:
+        return Problem(
+            "are held against an output that has no time",
+            "make the output [batch, time, classes]: logits of each frame, the blank being class 0",
+        )
+    if len(shape) != 2:
+        return Problem(
+            f"have {len(shape)} axes", "give one row of labels for each sample, padded with 0"
+        )
+    return None
+
+
 def _type_problem(targets: Targets) -> Problem | None:
     if targets.values.dtype.kind not in "OUSMm":
         return None
@@ -180,6 +197,7 @@ CHECKS: dict[str, tuple[Callable[[Targets], Problem | None], ...]] = {
     "binary": (_type_problem, _shape_problem, _binary_problem),
     "one_hot": (_type_problem, _one_hot_problem),
     "labels": (_type_problem, _labels_shape_problem, _labels_value_problem),
+    "sequences": (_type_problem, _sequences_problem, _labels_value_problem),
 }
 
 

@@ -11,7 +11,8 @@ import importlib.util
 from typing import Any
 
 _HOMES = (
-    "core control numpy layout sorting statistics linalg math nn crossentropy einops attention"
+    "core control numpy layout sorting statistics linalg math nn crossentropy einops attention "
+    "ctc signal"
 ).split()
 
 

@@ -149,6 +149,7 @@ _LINEAR = {
     "lu": "L and U in one matrix with row pivots, and the permutation that these are",
     "svd": "singular values and, as asked, U and V transposed",
     "dot_general": "sum of products over contracting axes, batch axes kept",
+    "fft": "discrete Fourier transform of the last axes, its inverse, or of real numbers",
     "qr": "Q and R of a matrix",
     "triangular_solve": "solution with a triangular matrix",
 }
