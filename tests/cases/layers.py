@@ -2,7 +2,7 @@
 `parity/test_layers_keras.py`. What a row is: `case.py`.
 """
 
-from tests.cases import attention, conv, image_geometry, tabular
+from tests.cases import attention, conv, image_color, image_geometry, tabular
 from tests.cases.case import IMAGE, PAIR, VOLUME, Case, X, data, filled, make, mask_of, ranks
 
 __all__ = ["CASES", "Case", "data", "filled", "make", "mask_of"]
@@ -121,6 +121,7 @@ CASES = [
     Case("TimeDistributed", {}, (2, 3, 5, 4), first=("Conv1D", {"filters": 2, "kernel_size": 2})),
     *attention.ROWS,
     *conv.ROWS,
+    *image_color.ROWS,
     *image_geometry.ROWS,
     *tabular.ROWS,
 ]

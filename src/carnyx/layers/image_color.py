@@ -144,7 +144,7 @@ class RandomSaturation(FactorLayer):
     """In training saturation is multiplied by f / (1 - f), at most to 1; f drawn for each image.
 
     With hue and value kept, a colour x of value v becomes v + r (x - v), the ratio r between 0
-    (grey) and what takes its least channel to the least value.
+    (grey) and what takes its least channel to the least value; Keras does not stop there.
 
     Args:
         factor: the interval of f: 0 (and all below) gives grey, 0.5 the image, 1 pure colours. A
@@ -175,8 +175,8 @@ class RandomHue(FactorLayer):
         factor: the interval of f within [0, 1], or a number b for [0, b].
         [shared]
 
-    >>> RandomHue((1, 1))([[[10.0, 20.0, 30.0]]]).round(3).tolist()
-    [[[30.0, 20.0, 10.0]]]
+    >>> RandomHue((1, 1))([[[0.0, 50.0, 100.0]]]).round(3).tolist()
+    [[[100.0, 50.0, 0.0]]]
     """
 
     bounds = (0.0, 1.0)
@@ -604,7 +604,7 @@ class ContrastLimitedAdaptiveHistogramEqualization(ColourLayer):
             for column, column_weight in columns:
                 found = look_up(tables, levels, self.group(images.shape, row, column))
                 total += found * row_weight[:, None, None] * column_weight[:, None]
-        return self.from_bytes(total)
+        return self.clip(self.from_bytes(total))  # the weights' sum is rounded
 
     def tables(self, levels: Any, tile: Any) -> Any:
         """What each level becomes in each tile of each channel: [B tiles C, 256]."""

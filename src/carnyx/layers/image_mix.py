@@ -1,7 +1,7 @@
 """Mixtures: two images into one (MixUp, CutMix), and policies that choose among other layers.
 
-The layers that policies choose from are in `image_color.py` and `image_geometry.py`, the base of all
-is in `image.py`.
+The layers that policies choose from are in `image_color.py` and `image_geometry.py`, the base of
+all is in `image.py`.
 """
 
 from __future__ import annotations
@@ -283,7 +283,7 @@ class AugMix(PolicyLayer):
     """In training (1 - m) x + m sum_i w_i chain_i(x): several chains of layers, mixed.
 
     m ~ Beta(alpha, alpha) and w ~ Dirichlet(alpha) are drawn for each image. A chain is a random
-    number of layers, the same for the batch. Boxes and masks stay.
+    number of layers, the same for the batch. Boxes and masks stay (Keras blends the classes of masks).
 
     Args:
         num_chains: the number of chains, from 1.
