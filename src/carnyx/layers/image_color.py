@@ -66,7 +66,7 @@ class ColourLayer(ImageLayer):
         """The images scaled from [0, 255] to `value_range`."""
         return images / 255 * (self.high - self.low) + self.low
 
-    def _boxes(self, boxes: Any, *_: Any) -> Any:
+    def _boxes(self, boxes: Any, *rest: Any) -> Any:
         return boxes
 
 
@@ -161,8 +161,7 @@ class RandomSaturation(FactorLayer):
         return factor / jnp.maximum(1 - factor, 1e-7)
 
     def change_images(self, images: Any, drawn: Any) -> Any:
-        value, least = images.max(-1, keepdims=True), images.min(-1, keepdims=True)
-        chroma = value - least
+        _, chroma, value = (part[..., None] for part in colour.hue_chroma_value(images))
         most = (value - self.low) / jnp.where(chroma > 0, chroma, 1)
         return colour.blend(value, images, jnp.clip(drawn, 0, most))
 

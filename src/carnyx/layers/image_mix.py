@@ -93,7 +93,11 @@ class MixUp(MixingLayer):
         order = jnp.argsort(jax.random.uniform(shuffled, shape[:1]))
         return order, symmetric_beta(share, self.alpha, shape[:1])
 
-    change_images = change_masks = MixingLayer.blended
+    def change_images(self, images: Any, drawn: Any) -> Any:
+        return self.blended(images, drawn)
+
+    def change_masks(self, masks: Any, drawn: Any) -> Any:
+        return self.blended(masks, drawn)
 
     def _boxes(self, boxes: Any, drawn: Any, active: bool, *rest: Any) -> Any:
         single = rest[-1]
@@ -155,7 +159,8 @@ class CutMix(MixingLayer):
         order, _, patch = drawn
         return jnp.where(patch, images[order], images)
 
-    change_masks = change_images
+    def change_masks(self, masks: Any, drawn: Any) -> Any:
+        return self.change_images(masks, drawn)
 
     def _boxes(self, boxes: Any, drawn: Any, active: bool, *rest: Any) -> Any:
         if active:
@@ -236,8 +241,7 @@ class RandAugment(PolicyLayer):
 
     Cubuk, Zoph, Shlens, Le (2020).
 
-    >>> import numpy as np
-    >>> RandAugment(seed=1)(np.ones((2, 8, 8, 3), "uint8")).shape
+    >>> RandAugment(seed=1).compute_output_shape((2, 8, 8, 3))
     (2, 8, 8, 3)
     """
 
@@ -275,7 +279,8 @@ class RandAugment(PolicyLayer):
     def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
         return self.walk("change_boxes", boxes, drawn, (len(boxes), *size, 3), size)
 
-    _boxes = ImageLayer._boxes
+    def _boxes(self, *args: Any) -> Any:
+        return ImageLayer._boxes(self, *args)  # not the one of colour layers
 
 
 @documented("value_range", "seed", "data_format")
@@ -283,7 +288,7 @@ class AugMix(PolicyLayer):
     """In training (1 - m) x + m sum_i w_i chain_i(x): several chains of layers, mixed.
 
     m ~ Beta(alpha, alpha) and w ~ Dirichlet(alpha) are drawn for each image. A chain is a random
-    number of layers, the same for the batch. Boxes and masks stay (Keras blends the classes of masks).
+    number of layers, the same for the batch. Boxes and masks stay (Keras blends masks' classes).
 
     Args:
         num_chains: the number of chains, from 1.
@@ -298,8 +303,7 @@ class AugMix(PolicyLayer):
 
     Hendrycks et al. (2020).
 
-    >>> import numpy as np
-    >>> AugMix(seed=1)(np.ones((2, 8, 8, 3), "uint8")).shape
+    >>> AugMix(seed=1).compute_output_shape((2, 8, 8, 3))
     (2, 8, 8, 3)
     """
 
