@@ -1,6 +1,7 @@
 """Colour operations against colorsys, SciPy, Keras on JAX, and by their own identities."""
 
 import colorsys
+from typing import Any
 
 import keras
 import numpy as np
@@ -75,7 +76,7 @@ def test_grey_of_whole_numbers_is_keras_own():
 @pytest.mark.parametrize("sigmas", [(1.0, 1.0), (0.4, 2.5)])
 def test_blur_is_scipys(sizes, sigmas):
     kernel = np.outer(*map(gaussian, sizes, sigmas))
-    origin = tuple(-1 if n % 2 == 0 else 0 for n in sizes)
+    origin: Any = tuple(-1 if n % 2 == 0 else 0 for n in sizes)
     wanted = [
         [ndimage.correlate(c, kernel, mode="constant", origin=origin) for c in image]
         for image in X.transpose(0, 3, 1, 2).astype(float)
