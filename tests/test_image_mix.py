@@ -1,7 +1,5 @@
 """MixUp, CutMix, policies: Keras on JAX given the same draws, pixels, statistics of draws."""
 
-import importlib.util
-
 import jax
 import keras
 import numpy as np
@@ -17,8 +15,6 @@ X = RNG.uniform(0, 255, (4, 8, 9, 3)).astype("float32")
 LABELS = np.eye(4, dtype="float32")
 MASKS = RNG.integers(0, 5, (4, 8, 9, 1)).astype("uint8")
 BOXES = {"boxes": RNG.uniform(0, 8, (4, 2, 4)), "labels": np.arange(8).reshape(4, 2)}
-GEOMETRY = importlib.util.find_spec("carnyx.layers.image_geometry") is not None
-needs_geometry = pytest.mark.skipif(not GEOMETRY, reason="image_geometry.py is not here yet")
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2, 0.5, 1.0, 3.0, 40.0])
@@ -159,7 +155,6 @@ def test_cutmix_sides_are_of_beta_shares():
 # ---- policies
 
 
-@needs_geometry
 def test_randaugment_is_its_layers():
     layer = layers.RandAugment(num_ops=3, factor=0.6, bounding_box_format="xyxy", seed=1)
     numbers = np.arange(len(layer.parts))
@@ -186,7 +181,6 @@ def test_randaugment_is_its_layers():
     assert len({np.asarray(image).tobytes() for image in images}) == 11
 
 
-@needs_geometry
 def test_policies_have_keras_layers():
     for name in ("RandAugment", "AugMix"):
         for kwargs in (
@@ -206,7 +200,6 @@ def test_policies_have_keras_layers():
             assert len(ours.parts) == len(theirs._layers)
 
 
-@needs_geometry
 def test_randaugment_moves_boxes_and_masks_with_the_images():
     images = np.zeros((16, 24, 24, 3), "float32")
     images[:, 9:15, 8:14] = 255
@@ -236,7 +229,6 @@ def test_randaugment_moves_boxes_and_masks_with_the_images():
     np.testing.assert_array_equal(out["labels"], np.arange(16))
 
 
-@needs_geometry
 def test_randaugment_chooses_evenly():
     layer = layers.RandAugment(num_ops=3, seed=1)
     draw = jax.jit(jax.vmap(lambda key: layer.draw(X.shape, key)[0]))
@@ -245,7 +237,6 @@ def test_randaugment_chooses_evenly():
     assert len(counts) == 11 and stats.chisquare(counts).pvalue > 1e-3
 
 
-@needs_geometry
 def test_augmix_is_the_mixture_of_its_chains():
     layer = layers.AugMix(num_chains=2, chain_depth=2, factor=0.5, seed=1)
     _, keys, weights, mixed = layer.draw(X.shape, jax.random.PRNGKey(3))
@@ -269,7 +260,6 @@ def test_augmix_is_the_mixture_of_its_chains():
     assert np.abs(found - X).max() > 10
 
 
-@needs_geometry
 def test_augmix_draws():
     layer = layers.AugMix(num_chains=3, chain_depth=3, alpha=2.0, seed=1)
     draw = jax.jit(jax.vmap(lambda key: layer.draw((4,), key)))
@@ -282,7 +272,6 @@ def test_augmix_draws():
     assert stats.kstest(np.asarray(mixed).ravel().astype(float), stats.beta(2, 2).cdf).pvalue > 1e-3
 
 
-@needs_geometry
 @pytest.mark.parametrize("name", ["RandAugment", "AugMix"])
 def test_policies_in_a_compiled_step(name):
     layer = getattr(layers, name)(value_range=(0, 1), seed=1)
@@ -304,18 +293,12 @@ def test_mistakes():
     for make, message in (
         (lambda: layers.MixUp(-0.1), "alpha"),
         (lambda: layers.CutMix(1.1), r"\[0, 1\]"),
-        *(
-            []
-            if not GEOMETRY
-            else [
-                (lambda: layers.RandAugment(num_ops=0), "num_ops"),
-                (lambda: layers.RandAugment(factor=2), r"\[0, 1\]"),
-                (lambda: layers.RandAugment(interpolation="cubic"), "interpolation"),
-                (lambda: layers.AugMix(chain_depth=0), "chain_depth"),
-                (lambda: layers.AugMix(alpha=0), "alpha"),
-                (lambda: layers.AugMix(all_ops="yes"), "all_ops"),
-            ]
-        ),
+        (lambda: layers.RandAugment(num_ops=0), "num_ops"),
+        (lambda: layers.RandAugment(factor=2), r"\[0, 1\]"),
+        (lambda: layers.RandAugment(interpolation="cubic"), "interpolation"),
+        (lambda: layers.AugMix(chain_depth=0), "chain_depth"),
+        (lambda: layers.AugMix(alpha=0), "alpha"),
+        (lambda: layers.AugMix(all_ops="yes"), "all_ops"),
     ):
         with pytest.raises(ValueError, match=message):
             make()

@@ -16,12 +16,8 @@ import jax.numpy as jnp
 from carnyx.layers import arguments
 from carnyx.layers.arguments import documented
 from carnyx.layers.image import ImageLayer
+from carnyx.layers.image_geometry import happens
 from carnyx.ops import image_color as colour
-
-arguments.SHARED["value_range"] = (
-    "(least, greatest) value of a pixel; results are kept within it where they\n"
-    "            could leave it."
-)
 
 
 class ColourLayer(ImageLayer):
@@ -45,11 +41,6 @@ class ColourLayer(ImageLayer):
         """A number an image, [B, 1, 1, 1], uniform in the interval (by default `factor`)."""
         lower, upper = interval or self.factor
         return jax.random.uniform(key, (shape[0], 1, 1, 1), minval=lower, maxval=upper)
-
-    def happens(self, shape: Any, key: Any) -> Any:
-        """Whether it happens to an image, [B, 1, 1, 1], its chance being drawn from `factor`."""
-        first, second = jax.random.split(key)
-        return self.sample(shape, first, (0, 1)) < self.sample(shape, second)
 
     def clip(self, images: Any) -> Any:
         """The images cut to `value_range`."""
@@ -174,8 +165,8 @@ class RandomHue(FactorLayer):
         factor: the interval of f within [0, 1], or a number b for [0, b].
         [shared]
 
-    >>> RandomHue((1, 1))([[[0.0, 50.0, 100.0]]]).round(3).tolist()
-    [[[100.0, 50.0, 0.0]]]
+    >>> RandomHue((1, 1))([[[255.0, 0.0, 0.0]]]).tolist()
+    [[[0.0, 255.0, 255.0]]]
     """
 
     bounds = (0.0, 1.0)
@@ -386,12 +377,12 @@ class RandomGaussianBlur(ColourLayer):
         chance, width = jax.random.split(key)
         lower, upper = self.sigma
         sigmas = jax.random.uniform(width, (shape[0], 2), minval=lower, maxval=upper)
-        return self.happens(shape, chance), sigmas
+        return happens(chance, shape[0], self.factor)[:, None, None, None], sigmas
 
     def change_images(self, images: Any, drawn: Any) -> Any:
-        happens, sigmas = drawn
+        blurred, sigmas = drawn
         rows, columns = (colour.gaussian(n, sigmas[:, i]) for i, n in enumerate(self.kernel_size))
-        return jnp.where(happens, colour.smooth(images, rows, columns), images)
+        return jnp.where(blurred, colour.smooth(images, rows, columns), images)
 
 
 @documented("value_range", "seed", "data_format")
@@ -424,7 +415,7 @@ class RandomInvert(ColourLayer):
         self.set_range(value_range)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
-        return self.happens(shape, key)
+        return happens(key, shape[0], self.factor)[:, None, None, None]
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         return jnp.where(drawn, self.low + self.high - images, images)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from carnyx.layers import arguments, image_color
+from carnyx.layers import arguments, image_color, image_geometry
 from carnyx.layers.arguments import documented
 from carnyx.layers.image import ImageLayer
 from carnyx.layers.image_color import ColourLayer, part_of
@@ -174,13 +174,6 @@ class CutMix(MixingLayer):
 # ---- policies
 
 
-def geometry() -> Any:
-    """The module of the layers that move pixels."""
-    from carnyx.layers import image_geometry
-
-    return image_geometry
-
-
 class PolicyLayer(ColourLayer):
     """Base: `parts` are layers of which steps choose one by number. A step is (number, key); all
     images of a batch go through the same layer, each with numbers of its own."""
@@ -210,7 +203,7 @@ class PolicyLayer(ColourLayer):
         self.parts = []
         for name in names.split():
             args, more = options.get(name, ((self.factor,), ranged))
-            home = image_color if hasattr(image_color, name) else geometry()
+            home = image_color if hasattr(image_color, name) else image_geometry
             self.parts.append(part_of(self, getattr(home, name), *args, **more))
 
     def walk(self, method: str, x: Any, steps: Any, shape: Any, *rest: Any) -> Any:

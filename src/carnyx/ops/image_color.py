@@ -7,14 +7,14 @@ pixels is in `image.py`, which has these operations too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from carnyx.core import dtypes
-from carnyx.ops.table import op, tensor
+from carnyx.ops.image import Batch
+from carnyx.ops.table import op
 
 # How bright the eye finds red, green and blue: ITU-R BT.601, four digits as in image libraries.
 LUMA = (0.2989, 0.587, 0.114)
@@ -102,58 +102,34 @@ def sharpness_base(images: Any) -> Any:
 # ---- the public operations
 
 
-def _on_last(
-    name: str,
-    images: Any,
-    data_format: str | None,
-    change: Callable[[Any], Any],
-    channels: int | None = -1,
-) -> Any:
-    """`change` on a channels-last batch in at least float32; the result has the input's form.
-
-    `channels` is the axis of the channels in the result, None if it has none.
-    """
-    images = jnp.asarray(tensor(images))
-    first = _is_first(data_format)
-    if images.ndim not in (3, 4):
-        raise ValueError(
-            f"ops.image.{name}: images are [H, W, C] or [B, H, W, C] (or channels first). "
-            f"Received the shape {images.shape}."
-        )
-    x = images if images.ndim == 4 else images[None]
-    x = jnp.moveaxis(x, 1, -1) if first else x
-    y = change(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
-    y = jnp.moveaxis(y, channels, 1) if first and channels is not None else y
-    return y if images.ndim == 4 else y[0]
+def _wide(x: Any) -> Any:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _is_first(data_format: str | None) -> bool:
-    data_format = data_format or dtypes.image_data_format()
-    if data_format not in ("channels_first", "channels_last"):
-        raise ValueError(
-            'ops.image: data_format is "channels_last", "channels_first" or None. Received: '
-            f"{data_format!r}"
-        )
-    return data_format == "channels_first"
+def _as_type(y: Any, dtype: Any, otherwise: Any) -> Any:
+    """In the type of the input if that holds fractions."""
+    return y.astype(dtype if jnp.issubdtype(dtype, jnp.floating) else otherwise)
 
 
-def _colours(name: str, images: Any, counts: tuple[int, ...]) -> None:
-    if images.shape[-1] not in counts:
+def _colours(name: str, images: Any, data_format: str | None, counts: tuple[int, ...]) -> Batch:
+    batch = Batch(name, images, data_format)
+    if batch.x.shape[-1] not in counts:
         wanted = " or ".join(map(str, counts))
         raise ValueError(
-            f"ops.image.{name}: images have {wanted} channels. Received "
-            f"{images.shape[-1]} channels in the shape {images.shape}; is data_format right?"
+            f"{name}: images have {wanted} channels. Received {batch.x.shape[-1]} channels in the "
+            f"shape {np.shape(images)}; is data_format={data_format!r} right?"
         )
+    return batch
 
 
-def _floats(name: str, images: Any) -> Any:
-    dtype = jnp.asarray(tensor(images)).dtype
-    if not jnp.issubdtype(dtype, jnp.floating):
+def _unit(name: str, images: Any, data_format: str | None) -> Batch:
+    batch = _colours(name, images, data_format, (3,))
+    if not jnp.issubdtype(batch.x.dtype, jnp.floating):
         raise ValueError(
-            f"ops.image.{name}: images are floats in [0, 1]. Received the type {dtype.name}; "
-            "divide by 255 first."
+            f"{name}: images are floats in [0, 1]. Received the type {batch.x.dtype.name}; divide "
+            "by 255 first."
         )
-    return dtype
+    return batch
 
 
 @op
@@ -165,13 +141,9 @@ def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
     >>> rgb_to_grayscale(jnp.ones((2, 2, 3))).shape
     (2, 2, 1)
     """
-
-    def change(x: Any) -> Any:
-        _colours("rgb_to_grayscale", x, (3, 1))
-        return grey(x) if x.shape[-1] == 3 else x
-
-    dtype = jnp.asarray(tensor(images)).dtype
-    return _on_last("rgb_to_grayscale", images, data_format, change).astype(dtype)
+    batch = _colours("rgb_to_grayscale", images, data_format, (3, 1))
+    x = batch.x
+    return batch.back(grey(_wide(x)).astype(x.dtype) if x.shape[-1] == 3 else x)
 
 
 @op
@@ -184,15 +156,10 @@ def rgb_to_hsv(images: Any, data_format: str | None = None) -> Any:
     >>> rgb_to_hsv([[[0.0, 0.5, 0.0]]]).tolist()[0][0][1:]
     [1.0, 0.5]
     """
-
-    def change(x: Any) -> Any:
-        _colours("rgb_to_hsv", x, (3,))
-        hue, chroma, value = hue_chroma_value(x)
-        saturation = jnp.where(value > 0, chroma / jnp.where(value > 0, value, 1), 0)
-        return jnp.stack([hue, saturation, value], -1)
-
-    dtype = _floats("rgb_to_hsv", images)
-    return _on_last("rgb_to_hsv", images, data_format, change).astype(dtype)
+    batch = _unit("rgb_to_hsv", images, data_format)
+    hue, chroma, value = hue_chroma_value(_wide(batch.x))
+    saturation = jnp.where(value > 0, chroma / jnp.where(value > 0, value, 1), 0)
+    return batch.back(jnp.stack([hue, saturation, value], -1).astype(batch.x.dtype))
 
 
 @op
@@ -202,13 +169,10 @@ def hsv_to_rgb(images: Any, data_format: str | None = None) -> Any:
     >>> hsv_to_rgb([[[0.0, 1.0, 0.5]]]).tolist()
     [[[0.5, 0.0, 0.0]]]
     """
-
-    def change(x: Any) -> Any:
-        _colours("hsv_to_rgb", x, (3,))
-        return of_hue_chroma_value(x[..., 0], x[..., 1] * x[..., 2], x[..., 2])
-
-    dtype = _floats("hsv_to_rgb", images)
-    return _on_last("hsv_to_rgb", images, data_format, change).astype(dtype)
+    batch = _unit("hsv_to_rgb", images, data_format)
+    hue, saturation, value = (_wide(batch.x)[..., i] for i in range(3))
+    colours = of_hue_chroma_value(hue, saturation * value, value)
+    return batch.back(colours.astype(batch.x.dtype))
 
 
 @op
@@ -230,13 +194,13 @@ def gaussian_blur(
     good = len(sizes) == len(sigmas) == 2 and all(n == int(n) >= 1 for n in sizes)
     if not good or not all(s > 0 for s in sigmas):
         raise ValueError(
-            "ops.image.gaussian_blur: kernel_size is two whole numbers from 1, sigma two numbers "
-            f"above 0, height first. Received: kernel_size={kernel_size!r}, sigma={sigma!r}"
+            "gaussian_blur: kernel_size is two whole numbers from 1, sigma two numbers above 0, "
+            f"height first. Received: kernel_size={kernel_size!r}, sigma={sigma!r}"
         )
     rows, columns = (gaussian(int(n), s) for n, s in zip(sizes, sigmas, strict=True))
-    images = jnp.asarray(tensor(images))
-    blurred = _on_last("gaussian_blur", images, data_format, lambda x: smooth(x, rows, columns))
-    return blurred.astype(images.dtype) if _is_float(images) else blurred
+    batch = Batch("gaussian_blur", images, data_format)
+    blurred = smooth(_wide(batch.x), rows, columns)
+    return batch.back(_as_type(blurred, batch.x.dtype, "float32"))
 
 
 @op
@@ -250,17 +214,10 @@ def sobel_edges(images: Any, data_format: str | None = None) -> Any:
     [24.0, 8.0]
     """
     slope, mean = jnp.array([-1.0, 0.0, 1.0]), jnp.array([1.0, 2.0, 1.0])
-
-    def change(x: Any) -> Any:
-        return jnp.stack([smooth(x, slope, mean), smooth(x, mean, slope)], -1)
-
-    images = jnp.asarray(tensor(images))
-    edges = _on_last("sobel_edges", images, data_format, change, channels=-2)
-    return edges.astype(images.dtype if _is_float(images) else jnp.int32)
-
-
-def _is_float(images: Any) -> bool:
-    return bool(jnp.issubdtype(images.dtype, jnp.floating))
+    batch = Batch("sobel_edges", images, data_format)
+    both = [smooth(_wide(batch.x), *kernels) for kernels in ((slope, mean), (mean, slope))]
+    edges = jnp.stack([batch.back(edge) for edge in both], -1)
+    return _as_type(edges, batch.x.dtype, "int32")
 
 
 @op
@@ -291,37 +248,25 @@ def ssim(
     >>> float(ssim(jnp.ones((12, 12, 3)), jnp.ones((12, 12, 3))))
     1.0
     """
-    image1, image2 = (jnp.asarray(tensor(x)) for x in (image1, image2))
-    if image1.shape != image2.shape:
+    first, second = (Batch("ssim", image, data_format) for image in (image1, image2))
+    dtype, x, y = jnp.result_type(first.x, second.x), _wide(first.x), _wide(second.x)
+    if x.shape != y.shape or min(first.size) < filter_size:
         raise ValueError(
-            "ops.image.ssim: the images have one shape. Received the shapes "
-            f"{image1.shape} and {image2.shape}."
+            f"ssim: the images have one shape, height and width from filter_size={filter_size}. "
+            f"Received the shapes {np.shape(image1)} and {np.shape(image2)} "
+            f"(data_format={data_format!r})."
         )
     kernel = gaussian(int(filter_size), filter_sigma)
+    products = jnp.concatenate([x, y, x * x, y * y, x * y], -1)
+    mean1, mean2, square1, square2, product = jnp.split(
+        smooth(products, kernel, kernel, "valid"), 5, -1
+    )
     c1, c2 = (k1 * max_val) ** 2, (k2 * max_val) ** 2
-
-    def change(pair: Any) -> Any:
-        if min(pair.shape[1:3]) < filter_size:
-            raise ValueError(
-                f"ops.image.ssim: height and width are from filter_size={filter_size}. Received "
-                f"the shape {image1.shape} (data_format={data_format!r})."
-            )
-        x, y = jnp.split(pair, 2, -1)
-        products = jnp.concatenate([x, y, x * x, y * y, x * y], -1)
-        mean1, mean2, square1, square2, product = jnp.split(
-            smooth(products, kernel, kernel, "valid"), 5, -1
-        )
-        both = mean1 * mean2
-        squares = mean1**2 + mean2**2
-        luminance = (2 * both + c1) / (squares + c1)
-        structure = (2 * (product - both) + c2) / (square1 + square2 - squares + c2)
-        return (luminance * structure).mean((1, 2, 3))
-
-    first = _is_first(data_format)
-    pair = jnp.concatenate([image1, image2], -3 if first else -1)
-    similarity = _on_last("ssim", pair, data_format, change, channels=None)
-    dtype = jnp.result_type(image1, image2)
-    return similarity.astype(dtype) if jnp.issubdtype(dtype, jnp.floating) else similarity
+    both, squares = mean1 * mean2, mean1**2 + mean2**2
+    luminance = (2 * both + c1) / (squares + c1)
+    structure = (2 * (product - both) + c2) / (square1 + square2 - squares + c2)
+    similarity = _as_type((luminance * structure).mean((1, 2, 3)), dtype, "float32")
+    return similarity[0] if first.single else similarity
 
 
 __all__ = [
