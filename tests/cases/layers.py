@@ -2,7 +2,7 @@
 `parity/test_layers_keras.py`. What a row is: `case.py`.
 """
 
-from tests.cases import attention, audio, conv, conv_rnn, image_geometry, tabular
+from tests.cases import attention, audio, conv, conv_rnn, image_color, image_geometry, tabular
 from tests.cases.case import IMAGE, PAIR, VOLUME, Case, X, data, filled, make, mask_of, ranks
 
 __all__ = ["CASES", "Case", "data", "filled", "make", "mask_of"]
@@ -145,6 +145,7 @@ CASES = [
     *attention.ROWS,
     *audio.ROWS,
     *conv.ROWS,
+    *image_color.ROWS,
     *image_geometry.ROWS,
     *conv_rnn.ROWS,
     *tabular.ROWS,

@@ -78,6 +78,7 @@ def gradient_of(layer, run, case, x):
 
 
 @by_id
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64")  # by Keras's MixUp
 def test_outputs_and_gradients(case: Case):
     ours = ready(case, layers, carnyx.KerasTensor)
     theirs = ready(case, keras.layers, keras.KerasTensor)

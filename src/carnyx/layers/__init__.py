@@ -26,7 +26,9 @@ from carnyx.layers.embedding import *
 from carnyx.layers.foreign import *
 from carnyx.layers.hashing import *
 from carnyx.layers.image import *
+from carnyx.layers.image_color import *
 from carnyx.layers.image_geometry import *
+from carnyx.layers.image_mix import *
 from carnyx.layers.lookup import *
 from carnyx.layers.merge import *
 from carnyx.layers.norm import *
