@@ -107,7 +107,7 @@ def test_beam_search_finds_the_likeliest_readings(blank):
 
 
 def test_a_narrow_beam_forgets_what_it_dropped():
-    """One prefix a frame: [1] with 0.6, then [1] again by 1 or blank, then [1, 1] by 0.7 0.6 0.8."""
+    """One prefix a frame: [1] with 0.6, then [1] again by 1 or blank, then [1, 1]."""
     logits = np.log(np.array([[[0.4, 0.6], [0.7, 0.3], [0.2, 0.8]]]))
     labels, scores = ops.ctc_decode(logits, [3], "beam_search", beam_width=1)
     assert labels[0, 0].tolist() == [1, 1, -1]

@@ -160,7 +160,7 @@ class STFT(Initializer):
         if not isinstance(self.window, (str, tuple)):
             return np.asarray(self.window, "float64")
         try:
-            return get_window(self.window, frame, fftbins=self.periodic)
+            return np.asarray(get_window(self.window, frame, fftbins=self.periodic))
         except ValueError as error:
             raise ValueError(f"STFT: scipy.signal has no window {self.window!r}: {error}") from None
 

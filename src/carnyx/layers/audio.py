@@ -224,13 +224,10 @@ class MelSpectrogram(Layer):
         if arguments.number(self, "max_freq", self.max_freq) <= self.min_freq:
             raise arguments.refuse(self, "max_freq", self.max_freq, f"above min_freq={min_freq}")
         self.power_to_db = arguments.flag(self, "power_to_db", power_to_db)
-        for name, value in (
-            ("top_db", top_db),
-            ("mag_exp", mag_exp),
-            ("min_power", min_power),
-            ("ref_power", ref_power),
-        ):
-            setattr(self, name, arguments.number(self, name, value, 0))
+        self.top_db = arguments.number(self, "top_db", top_db, 0)
+        self.mag_exp = arguments.number(self, "mag_exp", mag_exp, 0)
+        self.min_power = arguments.number(self, "min_power", min_power, 0)
+        self.ref_power = arguments.number(self, "ref_power", ref_power, 0)
 
     def call(self, inputs: Any) -> Any:
         real, imaginary = signal.stft(

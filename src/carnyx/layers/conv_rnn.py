@@ -26,6 +26,9 @@ class ConvLSTMCell(LongShortCell):
     keeps its size.
     """
 
+    strides: tuple[int, ...]
+    dilation_rate: tuple[int, ...]
+
     def __init__(self, rank: int, options: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rank = rank

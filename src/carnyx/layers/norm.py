@@ -99,6 +99,7 @@ class BatchNormalization(Rescaled):
 
     moving_mean: Any
     moving_variance: Any
+    moving_stddev: Any
 
     def __init__(
         self,
