@@ -254,9 +254,6 @@ def istft(
     return y[..., start:end]
 
 
-def _points(x: Any) -> Any: ...
-
-
 def _symmetric(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, *more: function(int(x), *more).astype(dtypes.floatx())
 
@@ -270,7 +267,7 @@ WINDOWS = {
     "hamming": (_symmetric(jnp.hamming), "0.54 - 0.46 cos(2 pi n / (x - 1)) for n < x."),
     "hanning": (_symmetric(jnp.hanning), "0.5 - 0.5 cos(2 pi n / (x - 1)) for n < x."),
 }
-publish(globals(), _points, WINDOWS)
+publish(globals(), "x", WINDOWS)
 
 
 @op
