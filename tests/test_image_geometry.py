@@ -9,6 +9,7 @@ import pytest
 import carnyx
 from carnyx import layers
 from carnyx.core.state import pure
+from carnyx.layers.image_geometry import happens
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 255, (3, 7, 9, 2)).astype("float32")
@@ -28,11 +29,23 @@ MOVING = [
     ("RandomShear", {"x_factor": 0.3, "y_factor": 0.4}),
     ("RandomPerspective", {"scale": 0.4, "fill_value": 3, **FULL}),
 ]
+QUICK = {"xla_backend_optimization_level": 0}  # compiling is what takes the time
 by_row = pytest.mark.parametrize(("name", "options"), MOVING)
 
 
+def quick(function, *args):
+    """The result of a function compiled once, without optimisations."""
+    return jax.jit(function, compiler_options=QUICK)(*args)
+
+
+def called(function, parts, *args):
+    """`quick`, of a function that draws from layers."""
+    variables = [v for layer in parts for v in layer.variables]
+    return quick(pure(function, variables), [v.value for v in variables], *args)[0]
+
+
 def boxes(values=BOXES):
-    return {"boxes": np.array(values), "labels": LABELS.copy()}
+    return {"boxes": values, "labels": LABELS.copy()}
 
 
 def sizeless(drawn):
@@ -47,29 +60,30 @@ def of_keras(name, options):
 
 
 @by_row
-def test_images_and_masks_under_keras_own_draw(name, options):
-    ours = getattr(layers, name)(**options)
-    theirs, drawn = of_keras(name, options)
-    for method, x in (("transform_images", X), ("transform_segmentation_masks", MASKS)):
-        found = getattr(ours, method)(x, sizeless(drawn))
-        expected = np.asarray(getattr(theirs, method)(x, drawn))
-        # a nearest pixel may differ where the place is a tie up to rounding
-        wrong = np.abs(found - expected) > 0.02
-        assert found.shape == expected.shape and wrong.mean() <= 0.02
-        assert found.dtype == ("float32" if x is X else "uint8")
-
-
-@by_row
-def test_boxes_under_keras_own_draw(name, options):
-    if name == "RandomShear":
-        return  # Keras moves them by another shear than the image: below they follow the pixels
+def test_what_keras_does_under_its_own_draw(name, options):
     ours = getattr(layers, name)(**options, bounding_box_format="xyxy")
     theirs, drawn = of_keras(name, options)
-    expected = theirs.transform_bounding_boxes(boxes(), drawn)
-    changed = ours.change_boxes(np.array(BOXES), sizeless(drawn), X.shape[1:3])
-    found = ours.keep_visible({**boxes(), "boxes": changed}, X.shape[1:3])
-    np.testing.assert_allclose(found["boxes"], expected["boxes"], atol=1e-3)
-    np.testing.assert_array_equal(found["labels"], expected["labels"])
+
+    def run(layer, drawn, x, masks, corners):
+        images = layer.transform_images(x, drawn)
+        masks = layer.transform_segmentation_masks(masks, drawn)
+        if layer is theirs:
+            return images, masks, theirs.transform_bounding_boxes(boxes(corners), drawn)
+        corners = ours.change_boxes(corners, drawn, X.shape[1:3])
+        return images, masks, ours.keep_visible({**boxes(), "boxes": corners}, X.shape[1:3])
+
+    found, expected = quick(
+        lambda *data: (run(ours, sizeless(drawn), *data), run(theirs, drawn, *data)),
+        *(X, MASKS, BOXES),
+    )
+    for a, b in zip(found[:2], expected[:2], strict=True):
+        # a nearest pixel may differ where the place is a tie up to rounding
+        wrong = np.abs(np.asarray(a) - b) > 0.02
+        assert a.shape == b.shape and wrong.mean() <= 0.02
+    assert found[0].dtype == "float32" and found[1].dtype == "uint8"
+    if name != "RandomShear":  # Keras moves boxes by another shear: below they follow the pixels
+        np.testing.assert_allclose(found[2]["boxes"], expected[2]["boxes"], atol=1e-3)
+        np.testing.assert_array_equal(found[2]["labels"], expected[2]["labels"])
 
 
 @pytest.mark.parametrize(
@@ -85,9 +99,9 @@ def test_boxes_and_masks_follow_the_pixels(name, options):
     if "fill_mode" in options or name in ("RandomRotation", "RandomZoom", "RandomShear"):
         options["fill_mode"] = "constant"
     options.pop("fill_value", None)
-    for seed in (1, 2):
-        seeded = {} if name in ("Resizing", "CenterCrop") else {"seed": seed}
-        layer = getattr(layers, name)(**options, **seeded)
+    seeded = {} if name in ("Resizing", "CenterCrop") else {"seed": 1}
+    layer = getattr(layers, name)(**options, **seeded)
+    for _ in range(2):  # two draws
         image = np.zeros((1, 80, 80, 1), "float32")
         image[:, 30:50, 35:55] = 1
         box = np.array([[[35, 30, 20, 20]]]) / 80
@@ -112,68 +126,70 @@ def test_boxes_that_left_are_marked():
     np.testing.assert_array_equal(out["labels"], [[0, 1], [2, -1], [4, 5]])
 
 
-def drawn_by(name, count=4000, shape=(20, 30, 3), **options):
-    layer = getattr(layers, name)(**options, seed=1)
-    return layer.get_random_transformation(np.zeros((count, *shape), "float32"))
+KEY = np.array([1, 0], "uint32")
+
+
+def drawn_by(*made):
+    """One draw of 4000 images of each layer."""
+    shape = (4000, 20, 30, 3)
+    return quick(lambda key: [layer.draw(shape, key) for layer in made], KEY)
 
 
 def test_uniform_draws():
     """Every draw fills its interval evenly: limits and quartiles of 4000."""
-    intervals = {
-        ("RandomRotation", "angle", 0): ({"factor": (-0.1, 0.3)}, -36, 108),
-        ("RandomTranslation", "translations", 0): (
-            {"height_factor": 0.2, "width_factor": (-0.1, 0.3)}, -3, 9),
-        ("RandomTranslation", "translations", 1): (
-            {"height_factor": 0.2, "width_factor": (-0.1, 0.3)}, -4, 4),
-        ("RandomZoom", "height_zoom", 0): ({"height_factor": (-0.1, 0.3)}, 0.9, 1.3),
-        ("RandomZoom", "width_zoom", 0): ({"height_factor": 0.1, "width_factor": 0.3}, 0.7, 1.3),
-        ("RandomShear", "shear_factor", 0): ({"x_factor": 0.2}, -0.2, 0.2),
-        ("RandomShear", "shear_factor", 1): ({"y_factor": (0.1, 0.2)}, 0.1, 0.2),
-        ("RandomPerspective", "end_points", 1): ({"scale": 0.5}, -4.75, 4.75),
-        ("RandomPerspective", "end_points", 6): ({"scale": 0.5}, 29 - 7.25, 29 + 7.25),
-    }  # fmt: skip
-    for (name, key, column), (options, low, high) in intervals.items():
-        values = np.asarray(drawn_by(name, **options)[key]).reshape(4000, -1)[:, column]
-        assert low <= values.min() and values.max() <= high
-        quartiles = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
-        # a quartile of 4000 has a deviation of 0.007 of the interval
-        np.testing.assert_allclose(
-            quartiles, np.linspace(low, high, 5), atol=0.03 * (high - low), err_msg=str(name)
-        )
+    rows = [
+        (layers.RandomRotation((-0.1, 0.3)), "angle", {0: (-36, 108)}),
+        (layers.RandomTranslation(0.2, (-0.1, 0.3)), "translations", {0: (-3, 9), 1: (-4, 4)}),
+        (layers.RandomZoom((-0.1, 0.3)), "height_zoom", {0: (0.9, 1.3)}),
+        (layers.RandomZoom(0.1, 0.3), "width_zoom", {0: (0.7, 1.3)}),
+        (layers.RandomShear(0.2, (0.1, 0.2)), "shear_factor", {0: (-0.2, 0.2), 1: (0.1, 0.2)}),
+        (
+            layers.RandomPerspective(scale=0.5),
+            "end_points",
+            {1: (-4.75, 4.75), 6: (29 - 7.25, 29 + 7.25)},
+        ),
+    ]
+    found = drawn_by(*(layer for layer, _, _ in rows))
+    for drawn, (layer, key, columns) in zip(found, rows, strict=True):
+        for column, (low, high) in columns.items():
+            values = np.asarray(drawn[key]).reshape(4000, -1)[:, column]
+            # limits up to rounding; a quartile of 4000 has a deviation of 0.007 of the interval
+            assert low - 1e-5 <= values.min() and values.max() <= high + 1e-5
+            quartiles, even = np.quantile(values, np.linspace(0, 1, 5)), np.linspace(low, high, 5)
+            wide = 0.03 * (high - low)
+            np.testing.assert_allclose(quartiles, even, atol=wide, err_msg=layer.name)
+    one, both = found[2], found[3]
+    np.testing.assert_array_equal(one["height_zoom"], one["width_zoom"])
+    assert abs(np.corrcoef(both["height_zoom"][:, 0], both["width_zoom"][:, 0])[0, 1]) < 0.05
 
 
 def test_chances():
     """P(u < p) with p uniform in (a, b) is (a + b) / 2; flips are even and independent."""
-    for name, key in (
-        ("RandomPerspective", "apply_perspective"),
-        ("RandomElasticTransform", "apply_transform"),
-        ("RandomErasing", "apply_erasing"),
-    ):
-        for factor, expected in ((1.0, 0.5), ((0.3, 0.3), 0.3), ((1.0, 1.0), 1), (0.0, 0)):
-            found = np.mean(drawn_by(name, 1000, (4, 5, 1), factor=factor)[key])
-            assert abs(found - expected) < 0.05
-    flips = np.asarray(drawn_by("RandomFlip")["flips"]).astype(int)
-    found = np.bincount(flips @ [1, 2], minlength=4) / 4000
-    np.testing.assert_allclose(found, 0.25, atol=0.03)
+    factors = {(0.0, 1.0): 0.5, (1.0, 1.0): 1, (0.0, 0.0): 0, (0.2, 0.4): 0.3}
+    found = quick(lambda key: [happens(key, 4000, f) for f in factors], KEY)
+    np.testing.assert_allclose(np.mean(found, 1), list(factors.values()), atol=0.03)
+    seen, flips = drawn_by(layers.RandomPerspective((0.2, 0.4)), layers.RandomFlip())
+    assert abs(np.mean(seen["apply_perspective"]) - 0.3) < 0.03
+    pairs = np.bincount(np.asarray(flips["flips"]).astype(int) @ [1, 2], minlength=4)
+    np.testing.assert_allclose(pairs / 4000, 0.25, atol=0.03)
     crops = layers.RandomCrop(5, 4, seed=2)
     places = {tuple(map(int, crops.get_random_transformation(X))) for _ in range(150)}
     assert places == {(top, left) for top in range(3) for left in range(6)}
 
 
 def test_identities():
-    still = np.array([[1.0, 0], [0, 1]])
-    for name, options in (
-        ("RandomRotation", {"factor": 0.0}),
-        ("RandomTranslation", {"height_factor": 0.0, "width_factor": 0.0}),
-        ("RandomZoom", {"height_factor": 0.0}),
-        ("RandomShear", {}),
-        ("RandomPerspective", {"scale": 0.0, **FULL}),
-        ("RandomElasticTransform", {"scale": 0.0, **FULL}),
-        ("RandomErasing", {"factor": 0.0}),
-    ):
-        np.testing.assert_allclose(getattr(layers, name)(**options)(X), X, atol=2e-3)
+    still = [
+        layers.RandomRotation(0.0),
+        layers.RandomTranslation(0.0, 0.0),
+        layers.RandomZoom(0.0),
+        layers.RandomShear(),
+        layers.RandomPerspective(scale=0.0, **FULL),
+        layers.RandomErasing(0.0, fill_value=0.0),
+    ]
+    for found in called(lambda x: [layer(x) for layer in still], still, X):
+        np.testing.assert_allclose(found, X, atol=2e-3)
     flip = layers.RandomFlip()
-    drawn = {"flips": still > 0}
+    drawn = {"flips": np.array([[True, False], [True, True]])}
     twice = flip.transform_images(flip.transform_images(X[:2], drawn), drawn)
     np.testing.assert_array_equal(twice, X[:2])
     square = X[:, :, :7]
@@ -185,17 +201,23 @@ def test_identities():
 
 def test_samples_differ_and_seeds_repeat():
     same = np.repeat(X[:1], 4, 0)
-    for name, options in MOVING[2:] + [("RandomElasticTransform", FULL), ("RandomErasing", FULL)]:
-        first, again = (getattr(layers, name)(**options, seed=7) for _ in range(2))
-        out = np.asarray(first(same))
+    for name, options in (
+        ("RandomRotation", {"factor": 0.4}),
+        ("RandomPerspective", {"scale": 0.4, **FULL}),
+        ("RandomErasing", {"fill_value": 0.0, **FULL}),
+    ):
+        first, second = (getattr(layers, name)(**options, seed=7) for _ in range(2))
+        parts = first, second
+        out, again, later = called(lambda x, a=first, b=second: (a(x), b(x), a(x)), parts, same)
         assert all(np.abs(out[0] - x).max() > 1 for x in out[1:])
-        np.testing.assert_array_equal(out, again(same))
-        assert np.abs(np.asarray(first(same)) - out).max() > 1  # the next draw is another
+        np.testing.assert_array_equal(out, again)
+        assert np.abs(later - out).max() > 1  # the next draw is another
 
 
 def test_erased_patches():
     ones = np.ones((400, 40, 60, 3), "float32")
-    drawn = drawn_by("RandomErasing", 400, (40, 60, 3), **FULL, scale=(0.1, 0.5), fill_value=9)
+    layer = layers.RandomErasing(**FULL, scale=(0.1, 0.5), fill_value=9)
+    drawn = quick(lambda key: layer.draw(ones.shape, key), KEY)
     patches = np.asarray(drawn["batch_masks"])[..., 0]
     heights, widths = patches.any(2).sum(1), patches.any(1).sum(1)
     np.testing.assert_array_equal(patches.sum((1, 2)), heights * widths)  # rectangles
@@ -204,9 +226,10 @@ def test_erased_patches():
         assert side * 0.316 - 1 <= sizes.min() and sizes.max() <= side * 0.708 + 1
         mean = 2 / 3 * (0.5**1.5 - 0.1**1.5) / 0.4
         assert abs(sizes.mean() / side - mean) < 0.02
-    found = layers.RandomErasing(fill_value=9).transform_images(ones, drawn)
+    found = layer.transform_images(ones, drawn)
     np.testing.assert_array_equal(np.asarray(found)[..., 0], np.where(patches, 9, 1))
-    noise = np.asarray(layers.RandomErasing((1.0, 1.0), (1.0, 1.0), value_range=(0, 2))(ones))
+    noisy = layers.RandomErasing((1.0, 1.0), (1.0, 1.0), value_range=(0, 2), seed=1)
+    noise = np.asarray(called(noisy, [noisy], ones))
     # a normal number times 2, cut to [0, 2]: half are 0, 0.159 are 2, the mean is 2 * 0.3156
     found = [(noise == 0).mean(), (noise == 2).mean(), noise.mean()]
     np.testing.assert_allclose(found, [0.5, 0.159, 0.631], atol=0.01)
@@ -214,14 +237,14 @@ def test_erased_patches():
 
 def test_elastic_images():
     layer = layers.RandomElasticTransform((1.0, 1.0), (0.3, 0.3), value_range=(20, 200), seed=1)
-    out = np.asarray(layer(X))
-    assert out.min() >= 20 and out.max() <= 200
-    drawn = layer.get_random_transformation(np.zeros((8, 64, 96, 1)))
+    out = called(layer, [layer], {"images": X, "segmentation_masks": MASKS})
+    assert out["images"].min() >= 20 and out["images"].max() <= 200
+    masks = out["segmentation_masks"]
+    assert set(np.unique(masks)) <= {0, 1, 2, 3} and masks.dtype == "uint8"
+    drawn = quick(lambda key: layer.draw((8, 64, 96, 1), key), KEY)
     np.testing.assert_allclose(drawn["distortion_factor"], 0.3)
     deviation = np.std(np.asarray(drawn["displacements"]))
     np.testing.assert_allclose(deviation, 0.3 * 9.6 / np.sqrt(4 * np.pi), rtol=0.1)
-    masks = layer({"images": X, "segmentation_masks": MASKS})["segmentation_masks"]
-    assert set(np.unique(masks)) <= {0, 1, 2, 3} and masks.dtype == "uint8"
     with pytest.raises(ValueError, match="do not follow an elastic deformation"):
         layers.RandomElasticTransform(bounding_box_format="xyxy")(
             {"images": X, "bounding_boxes": boxes()}
@@ -247,22 +270,27 @@ def test_crops():
 
 
 def test_types():
+    def type_of(layer, x, **options):
+        step = pure(lambda x: layer(x, **options), layer.variables)
+        return jax.eval_shape(step, [v.value for v in layer.variables], x)[0].dtype
+
     for kind in ("uint8", "float32", "int32"):
         x = X.astype(kind)
-        assert layers.Resizing(4, 5)(x).dtype == kind
+        assert type_of(layers.Resizing(4, 5), x) == kind
+        assert type_of(layers.CenterCrop(2, 2), x) == "float32"
         for training in (False, True):
             for name in ("RandomFlip", "RandomErasing", "RandomPerspective"):
-                assert getattr(layers, name)()(x, training=training).dtype == "float32"
-    assert layers.CenterCrop(2, 2)(X.astype("uint8")).dtype == "float32"
-    half = layers.RandomRotation(0.2, dtype="bfloat16", seed=1)(X / 255)
-    exact = layers.RandomRotation(0.2, seed=1)(X / 255)
+                assert type_of(getattr(layers, name)(), x, training=training) == "float32"
+    pair = [layers.RandomRotation(0.2, dtype=d, seed=1) for d in ("bfloat16", "float32")]
+    half, exact = called(lambda x: [layer(x) for layer in pair], pair, X / 255)
     assert half.dtype == "bfloat16"
     np.testing.assert_allclose(half.astype("float32"), exact, atol=2**-8)  # 8 bits, once
 
 
 @pytest.mark.parametrize("name", ["RandomFlip", "RandomZoom", "CenterCrop", "RandomErasing"])
 def test_forms_of_input(name):
-    args = {"RandomZoom": (0.3,), "CenterCrop": (4, 5)}.get(name, ())
+    args = {"RandomZoom": (0.3,), "CenterCrop": (4, 5), "RandomErasing": (1.0, 0.3, 0.0)}
+    args = args.get(name, ())
     seeded = {} if name == "CenterCrop" else {"seed": 5}
 
     def call(x, **options):
@@ -314,28 +342,34 @@ def test_numbers_of_boxes_equal_keras():
 def test_pipeline():
     parts = [layers.RandomFlip(seed=1), layers.Resizing(4, 5), layers.Rescaling(0.5)]
     pipe = layers.Pipeline(parts, name="p")
-    expected = parts[1](layers.RandomFlip(seed=1)(X)) * 0.5
-    np.testing.assert_allclose(pipe(X), expected, rtol=1e-6)
-    np.testing.assert_allclose(pipe(X, training=False), parts[1](X) * 0.5, rtol=1e-6)
+    flip, resize, _ = parts
+    found, still = called(lambda x: (pipe(x), pipe(x, training=False)), [pipe], X)
+    flip.seed_generator.state.assign([1, 0])
+    expected = called(lambda x: (resize(flip(x)) * 0.5, resize(x) * 0.5), [flip], X)
+    np.testing.assert_allclose(found, expected[0], rtol=1e-6)
+    np.testing.assert_allclose(still, expected[1], rtol=1e-6)
     assert pipe.layers == parts and len(pipe.variables) == 1
     theirs = keras.layers.Pipeline.from_config(pipe.get_config())
     assert theirs.get_config() == pipe.get_config()
     twin = layers.Pipeline.from_config(theirs.get_config())
     assert [type(layer) for layer in twin.layers] == [type(layer) for layer in parts]
     assert pipe(carnyx.KerasTensor((None, 8, 9, 3))).shape == (None, 4, 5, 3)
-    out = layers.Pipeline(parts[:2])({"images": X, "segmentation_masks": MASKS})
-    assert out["segmentation_masks"].shape == (3, 4, 5, 1)
+    data = {"images": X, "segmentation_masks": MASKS}
+    assert layers.Pipeline(parts[1:2])(data)["segmentation_masks"].shape == (3, 4, 5, 1)
     with pytest.raises(ValueError, match="a list of layers"):
         layers.Pipeline([3])
 
 
 def test_traced_is_eager():
-    for name, options in MOVING[2:] + [("RandomElasticTransform", FULL), ("RandomErasing", FULL)]:
-        eager, traced = (getattr(layers, name)(**options, seed=7) for _ in range(2))
-        step = pure(lambda x, layer=traced: layer(x), traced.variables)
-        out, values = jax.jit(step)([v.value for v in traced.variables], X)
-        np.testing.assert_allclose(eager(X), out, rtol=1e-5, atol=1e-2)
-        np.testing.assert_array_equal(values[0], eager.variables[0].value)
+    options = [{"factor": 0.4, "seed": 7}, {"factor": (1.0, 1.0), "seed": 8}]
+    eager, traced = (
+        [layers.RandomRotation(**options[0]), layers.RandomErasing(**options[1])] for _ in range(2)
+    )
+    step = pure(layers.Pipeline(traced), layers.Pipeline(traced).variables)
+    out, values = quick(step, [v.value for layer in traced for v in layer.variables], X)
+    np.testing.assert_allclose(eager[1](eager[0](X)), out, rtol=1e-5, atol=1e-2)
+    for layer, value in zip(eager, values, strict=True):
+        np.testing.assert_array_equal(value, layer.variables[0].value)
 
 
 def test_in_training():

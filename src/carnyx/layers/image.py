@@ -69,7 +69,7 @@ class ImageLayer(Layer):
         self.seed = seed
         self.seed_generator = None if self.always else SeedGenerator(seed)
         self.autocast = False  # integers and boxes stay as they are; `change` casts the images
-        self._compiled: dict[bool, Callable[..., Any]] = {}
+        self._compiled: dict[Any, Callable[..., Any]] = {}
         self.built = True
 
     def interval(self, name: str, value: Any, bounds: Any = None) -> tuple[float, float]:
@@ -137,7 +137,9 @@ class ImageLayer(Layer):
         images = self._batch(data["images"] if isinstance(data, dict) else data)
         seeds = self.seed_generator if seed is None else seed
         key = None if seeds is None or not training else draw_seed(seeds)
-        return self.draw(images.shape, key)
+        if "draw" not in self._compiled:
+            self._compiled["draw"] = jax.jit(self.draw, static_argnums=0)
+        return self._compiled["draw"](images.shape, key)
 
     def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
         """The images under one draw of `get_random_transformation`."""
