@@ -1,10 +1,20 @@
 """Rows of the layers that change colours and mix images; in training they are random, and tested
 in `test_image_color.py` and `test_image_mix.py`."""
 
+from typing import Any
+
+import jax
+
 from tests.cases.case import Case
 
 RGB = (2, 5, 6, 3)  # B H W C
 FACTORS = "RandomBrightness RandomContrast RandomSaturation RandomHue RandomColorDegeneration"
+
+
+def quickly(function: Any, *args: Any) -> Any:
+    """Compiled as one program, without optimisation: compiling is what takes the tests' time."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})(*args)
+
 
 ROWS = [
     *(Case(cls, {"factor": (0.2, 0.4)}, RGB) for cls in [*FACTORS.split(), "RandomSharpness"]),
