@@ -247,8 +247,8 @@ ROWS: list[Row] = [
     ),
     row("is_tensor", X, _compiled=False, _typed=False, _oracle=lambda x: False),
     row("convert_to_numpy", X, _compiled=False, _typed=False, _oracle=np.array),
-    *words("bartlett blackman hamming hanning", 6),
-    row("kaiser", 6, 3.0),
+    *words("bartlett blackman hamming hanning", 6, _compiled=False),
+    row("kaiser", 6, 3.0, _compiled=False),
     # shapes
     *words("fliplr flipud ravel flip transpose squeeze", X),
     row("flip", X, axis=1),
