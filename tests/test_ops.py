@@ -13,7 +13,7 @@ import carnyx
 from carnyx import ops
 from carnyx.core.symbol import KerasTensor
 
-HOMES = [importlib.import_module(f"carnyx.ops.{home}") for home in ops._HOMES]
+HOMES = ops.homes()
 RNG = np.random.default_rng(0)
 POSITIVE = RNG.uniform(1, 2, (2, 3)).astype("float32")
 

@@ -5,8 +5,8 @@ looks at its part. The edges (empty, single, special numbers, other types) follo
 """
 
 import functools
-import importlib
 import warnings
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -109,8 +109,11 @@ def assert_near(ours, theirs, tolerance, message=""):
 
 
 def test_every_operation_has_a_row():
-    homes = [importlib.import_module(f"carnyx.ops.{home}") for home in ops._HOMES]
-    missing = {name for home in homes for name in home.__all__} - {row.name for row in ROWS}
+    tested = {row.name for row in ROWS}
+    for path, names in cases.ELSEWHERE.items():
+        text = (Path(__file__).parent / path).read_text()
+        tested |= {name for name in names.split() if f"ops.{name}(" in text}
+    missing = {name for home in ops.homes() for name in home.__all__} - tested
     assert not missing, f"no row in tests/cases/ops.py for: {sorted(missing)}"
 
 

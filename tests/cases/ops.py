@@ -247,6 +247,8 @@ ROWS: list[Row] = [
     ),
     row("is_tensor", X, _compiled=False, _typed=False, _oracle=lambda x: False),
     row("convert_to_numpy", X, _compiled=False, _typed=False, _oracle=np.array),
+    *words("bartlett blackman hamming hanning", 6, _compiled=False),
+    row("kaiser", 6, 3.0, _compiled=False),
     # shapes
     *words("fliplr flipud ravel flip transpose squeeze", X),
     row("flip", X, axis=1),
@@ -343,6 +345,7 @@ ROWS: list[Row] = [
             ("mul", np.multiply),
         )
     ],
+    row("get_item", BATCH, (slice(None), 1, slice(0, 4, 2)), _oracle=lambda x, key: x[key]),
     row("stop_gradient", X, _gradient=False),
     row("unstack", BATCH, axis=1, _oracle=lambda x, axis: list(np.moveaxis(x, axis, 0))),
     row("unstack", X, num=3, _oracle=lambda x, num: list(x), _batch=False),
@@ -734,6 +737,16 @@ ROWS: list[Row] = [
         _gradient=False,
     ),
 ]
+
+
+# Operations on functions, on pairs of arrays and on paths, which have tests of their own there.
+ELSEWHERE = {
+    "test_ctc.py": "ctc_decode ctc_loss",
+    "test_signal.py": "extract_sequences fft fft2 ifft2 irfft istft rfft stft view_as_complex "
+    "view_as_real",
+    "test_control.py": "associative_scan cond custom_gradient fori_loop jvp map scan switch "
+    "vectorize vectorized_map while_loop",
+}
 
 
 def oracle_of(case: Row) -> Callable[..., Any]:
