@@ -388,3 +388,12 @@ def test_addresses_of_functions() -> None:
     assert address(Function("add", ops.add)) == ("keras.src.ops.numpy", "Add")
     function = Function("top_k", ops.top_k)
     assert Function.from_config(function.get_config()).get_config() == function.get_config()
+
+
+def test_operations_whose_sizes_depend_on_values_are_copied_too() -> None:
+    inputs = carnyx.Input((6,), name="x")
+    model = carnyx.Model(inputs, ops.unique(inputs, sorted=True))
+    assert model.output_shape == (None,)
+    for twin in (carnyx.models.clone_model(model), carnyx.Model.from_config(through_json(model))):
+        assert twin.output_shape == (None,)
+        agree(twin(np.ones((2, 6), "float32")), np.ones(1))

@@ -35,6 +35,7 @@ HOMES = {
     "ctc": "nn",
     "image_color": "image",
     "pooling": "nn",
+    "signal": "math",
 }
 # Single operations -> Keras's file.
 PLACES = {

@@ -328,7 +328,7 @@ def _eig(avals: Any, params: Any, x: np.ndarray) -> list[np.ndarray]:
     wanted = (params["compute_left_eigenvectors"], params["compute_right_eigenvectors"])
 
     def solve(a: np.ndarray) -> tuple[np.ndarray, ...]:
-        found = linalg.eig(a, left=wanted[0], right=wanted[1])
+        found: Any = linalg.eig(a, left=wanted[0], right=wanted[1])
         return tuple(found) if any(wanted) else (found,)
 
     return list(_stacked(solve, x))

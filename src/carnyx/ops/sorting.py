@@ -92,7 +92,8 @@ def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
 
 def _unique_symbols(
     x: Any, sorted: Any = True, return_index: bool = False, return_inverse: bool = False,
-    return_counts: bool = False, axis: int | None = None, size: int | None = None, **_: Any,
+    return_counts: bool = False, axis: int | None = None, size: int | None = None,
+    fill_value: Any = None,
 ) -> Any:  # fmt: skip
     if size is not None:
         return None

@@ -21,7 +21,7 @@ import numpy as np
 
 from carnyx.core import dtypes
 from carnyx.core.errors import describe
-from carnyx.core.symbol import Function, Node, any_symbol, symbolic_call
+from carnyx.core.symbol import Function, any_symbol, symbolic_call
 from carnyx.core.variable import Variable
 
 # Arguments of these names are tensors (or, in the plural, lists of them); others stay as given.
@@ -89,9 +89,6 @@ def expose(
     @functools.wraps(template)
     def operation(*args: Any, **kwargs: Any) -> Any:
         if any_symbol(args, kwargs):
-            outputs = symbols and symbols(*args, **kwargs)
-            if outputs is not None:
-                return Node(Function(name, operation), args, kwargs).bind(outputs)
             return symbolic_call(Function(name, operation), args, kwargs)
         try:
             bound = signature.bind(*args, **kwargs)
@@ -122,6 +119,7 @@ def expose(
 
     operation.__name__ = operation.__qualname__ = name
     operation.__doc__, operation.__module__ = doc, module
+    operation.symbols = symbols  # type: ignore[attr-defined]  # which `Function` asks
     return operation
 
 
