@@ -535,6 +535,15 @@ def test_first_call_does_not_count_in_the_time_of_a_step(monkeypatch: Any) -> No
     assert bar.seconds_per_step() == 2.5  # nothing else to go by
 
 
+def test_first_call_counts_where_it_was_fast(monkeypatch: Any) -> None:
+    """A second epoch: all but the smaller last batch in one call, whose steps take no time."""
+    clock(monkeypatch, 0.0, 0.44, 0.44, 0.5)
+    bar = Progbar(45, verbose=2)
+    for step in (1, 44, 45):
+        bar.advance(step)
+    assert bar.seconds_per_step() == pytest.approx(0.5 / 45)
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

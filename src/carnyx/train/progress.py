@@ -154,11 +154,15 @@ class Progbar:
             _console().print(self._row(final=True))
 
     def seconds_per_step(self) -> float:
-        """The time of a step, without the first call's, in which the compiler works."""
+        """The time of a step, without the first call's if that was slow: the compiler's work.
+
+        In a later epoch the first call may have had all but the smaller last batch.
+        """
         steps, since = self._first or (0, self._began)
-        if self._seen > steps:
-            return (self._last - since) / (self._seen - steps)
-        return (self._last - self._began) / max(self._seen, 1)
+        whole = (self._last - self._began) / max(self._seen, 1)
+        if self._seen == steps:
+            return whole
+        return min(whole, (self._last - since) / (self._seen - steps))
 
     def line(self, final: bool = False) -> str:
         """The text: steps, time, time a step, time left, values."""
