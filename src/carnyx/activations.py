@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from carnyx.core import config as _config
 from carnyx.core.symbol import Function, KerasTensor, symbolic_call
+from carnyx.ops import nn
 
 _TABLE: dict[str, Callable[..., Any]] = {}
 
@@ -242,7 +243,7 @@ def hard_shrink(x: Any, threshold: float = 0.5) -> Any:
     >>> hard_shrink([-1.0, 0.2, 1.0]).tolist()
     [-1.0, 0.0, 1.0]
     """
-    return jnp.where(jnp.abs(x) > threshold, x, jnp.zeros_like(x))
+    return nn.hard_shrink(x, threshold)
 
 
 @_activation
@@ -252,8 +253,7 @@ def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
     >>> soft_shrink([-1.0, 0.2, 1.0]).tolist()
     [-0.5, 0.0, 0.5]
     """
-    inside = jnp.where(x < -threshold, x + threshold, jnp.zeros_like(x))
-    return jnp.where(x > threshold, x - threshold, inside)
+    return nn.soft_shrink(x, threshold)
 
 
 @_activation
@@ -263,7 +263,7 @@ def threshold(x: Any, threshold: float, default_value: float) -> Any:
     >>> threshold([1.0, 3.0], 2.0, -1.0).tolist()
     [-1.0, 3.0]
     """
-    return jnp.where(x > threshold, x, jnp.asarray(default_value, x.dtype))
+    return nn.threshold(x, threshold, default_value)
 
 
 @_activation
@@ -340,19 +340,12 @@ def log_softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
 def sparsemax(x: Any, axis: int = -1) -> Any:
     """The point of the probability simplex nearest to x: max(x - t, 0) with a sum of 1.
 
-    t = (the sum of the k largest - 1) / k, k the number of places with 1 + k z_k > z_1 + ... + z_k
-    for z sorted downwards (Martins and Astudillo 2016, equation 7). Keras 3.15 adds up the k
-    cumulative sums instead of the k largest, so that its outputs do not sum to 1; this one's do.
+    See `ops.sparsemax` for the formula and the paper.
 
     >>> sparsemax([2.0, 0.0]).tolist(), sparsemax([0.5, 0.5]).tolist()
     ([1.0, 0.0], [0.5, 0.5])
     """
-    z = -jnp.sort(-x, axis=axis)
-    count = jnp.cumsum(jnp.ones_like(z), axis=axis)
-    support = 1 + count * z > jnp.cumsum(z, axis=axis)
-    size = jnp.sum(support, axis=axis, keepdims=True)
-    total = jnp.sum(jnp.where(support, z, jnp.zeros_like(z)), axis=axis, keepdims=True)
-    return jax.nn.relu(x - (total - 1) / size.astype(x.dtype))
+    return nn.sparsemax(x, axis)
 
 
 swish = silu

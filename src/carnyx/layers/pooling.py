@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
-from jax import lax
 
 from carnyx.core.layer import InputSpec, Layer
 from carnyx.layers import arguments
@@ -301,7 +300,7 @@ class AdaptivePooling(Layer):
     """
 
     rank = 0
-    reduce: Any = None  # of the array and an axis
+    pool: Any = None  # of `ops.pooling`
 
     def __init__(self, output_size: Any, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -310,29 +309,19 @@ class AdaptivePooling(Layer):
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def call(self, inputs: Any) -> Any:
-        first = 1 if self.data_format == "channels_last" else 2
-        x = inputs
-        for axis, cells in enumerate(self.output_size, first):
-            size = x.shape[axis]
-            parts = []
-            for i in range(cells):
-                start, end = i * size // cells, -(-(i + 1) * size // cells)
-                part = lax.slice_in_dim(x, start, end, axis=axis)
-                parts.append(self.reduce(part, axis))
-            x = jnp.stack(parts, axis)
-        return x
+        return self.pool(inputs, self.output_size, self.data_format)
 
 
 class AdaptiveAveragePooling(AdaptivePooling):
     """The mean of each cell."""
 
-    reduce = staticmethod(jnp.mean)
+    pool = staticmethod(pooling.adaptive_average_pool)
 
 
 class AdaptiveMaxPooling(AdaptivePooling):
     """The maximum of each cell."""
 
-    reduce = staticmethod(jnp.max)
+    pool = staticmethod(pooling.adaptive_max_pool)
 
 
 class AdaptiveAveragePooling1D(AdaptiveAveragePooling):

@@ -47,13 +47,14 @@ def attend(
     grouped = query.reshape(batch, targets, groups, heads // groups, size)
     scale = 1 / math.sqrt(size) if scale is None else scale
     logits = jnp.einsum("btgrd,bsgd->bgrts", grouped * jnp.asarray(scale, query.dtype), key)
-    logits = logits.reshape(batch, heads, targets, sources).astype(jnp.float32)
+    logits = logits.reshape(batch, heads, targets, sources)
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     if bias is not None:
         logits = logits + bias
     if soft_cap is not None:
         logits = soft_cap * jnp.tanh(logits / soft_cap)
     if mask is not None:  # a finite number: a row without any source must not become NaN
-        logits = jnp.where(mask, logits, -0.7 * float(jnp.finfo(jnp.float32).max))
+        logits = jnp.where(mask, logits, -0.7 * float(jnp.finfo(logits.dtype).max))
     weights = jax.nn.softmax(logits, axis=-1).astype(query.dtype)
     if mask is not None:  # such a row attends to nothing
         weights = jnp.where(mask, weights, 0)

@@ -46,7 +46,8 @@ def _kept(x: Any, threshold: float = 0.5) -> Any:
 
 def _shrunk(x: Any, threshold: float = 0.5) -> Any:
     """x moved towards 0 by `threshold`, and no further than 0."""
-    return jnp.sign(x) * jnp.maximum(jnp.abs(x) - threshold, 0)
+    inside = jnp.where(x < -threshold, x + threshold, jnp.zeros_like(x))
+    return jnp.where(x > threshold, x - threshold, inside)
 
 
 TABLES = {
