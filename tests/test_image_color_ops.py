@@ -2,6 +2,7 @@
 
 import colorsys
 import functools
+import inspect
 from typing import Any
 
 import keras
@@ -164,3 +165,13 @@ def test_empty_batches():
     for name in ("rgb_to_hsv", "gaussian_blur"):
         assert quickly(getattr(ours, name), empty).shape == empty.shape
     assert quickly(ours.ssim, empty, empty).shape == (0,)
+
+
+def test_signatures_are_keras_own():
+    for name in ours.__all__:
+        mine, wanted = (
+            [(p.name, p.default, p.kind) for p in inspect.signature(f).parameters.values()]
+            for f in (getattr(carnyx.ops.image, name), getattr(theirs, name))
+        )
+        assert mine == wanted, name
+    assert len(ours.__all__) == 6

@@ -267,6 +267,11 @@ ROWS: list[Row] = [
         lambda x: lax.while_loop(lambda c: jnp.sum(c) < 50, lambda c: c * 2, jnp.abs(x)),
         (F,),
     ),
+    (  # each line until its own condition fails
+        "while",
+        jax.vmap(lambda x: lax.while_loop(lambda c: jnp.sum(c) < 50, lambda c: c * 2, jnp.abs(x))),
+        (F * np.array([[1], [3], [9], [27]], "float32"),),
+    ),
     ("cond", lambda x, i: lax.switch(i[0, 0], [jnp.sin, jnp.cos, jnp.exp], x), (F, I)),
 ]  # fmt: skip
 

@@ -433,8 +433,11 @@ def _body(closed: Any, values: Sequence[Any]) -> list[np.ndarray]:
 def _while(avals: Any, params: Any, *operands: np.ndarray) -> list[np.ndarray]:
     n, m = params["cond_nconsts"], params["body_nconsts"]
     test, constants, carried = operands[:n], operands[n : n + m], list(operands[n + m :])
-    while _body(params["cond_jaxpr"], [*test, *carried])[0]:
-        carried = _body(params["body_jaxpr"], [*constants, *carried])
+    while (going := _body(params["cond_jaxpr"], [*test, *carried])[0]).any():
+        new = _body(params["body_jaxpr"], [*constants, *carried])
+        # under vmap there is a condition a line: lines that have ended stay
+        masks = [going.reshape(going.shape + (1,) * (x.ndim - going.ndim)) for x in new]
+        carried = [np.where(*line) for line in zip(masks, new, carried, strict=True)]
     return carried
 
 
