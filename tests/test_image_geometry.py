@@ -428,3 +428,19 @@ ERRORS = [
 def test_errors_say_what_is_wrong(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["RandomFlip", "RandomRotation", "RandomErasing", "RandomCrop"])
+def test_numpy_engine_trains_like_xla(name):
+    options = {"RandomRotation": (0.3,), "RandomCrop": (5, 6)}.get(name, ())
+    ends = []
+    for engine in ("xla", "numpy"):
+        layer = getattr(layers, name)(*options, seed=3)
+        dense = layers.Dense(2, kernel_initializer="ones")
+        model = carnyx.Sequential([carnyx.Input((7, 9, 2)), layer, layers.Flatten(), dense])
+        model.compile("sgd", "mse", engine=engine)
+        model.fit(X / 255, np.eye(2)[[0, 1, 1]], batch_size=1, epochs=1, verbose=0, shuffle=False)
+        ends.append([*model.get_weights(), model.predict(X, verbose=0)])
+    for found, expected in zip(*ends, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
