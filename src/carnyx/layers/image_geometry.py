@@ -206,7 +206,7 @@ class RandomFlip(ImageLayer):
         [shared]
 
     >>> RandomFlip("horizontal", seed=1)(jnp.arange(8.0).reshape(4, 1, 2, 1))[..., 0].tolist()
-    [[[1.0, 0.0]], [[2.0, 3.0]], [[4.0, 5.0]], [[7.0, 6.0]]]
+    [[[1.0, 0.0]], [[2.0, 3.0]], [[4.0, 5.0]], [[6.0, 7.0]]]
     """
 
     def __init__(
@@ -235,7 +235,8 @@ class RandomFlip(ImageLayer):
             images = jnp.where(flip[:, None, None, None], jnp.flip(images, axis), images)
         return images
 
-    change_masks = change_images
+    def change_masks(self, masks: Any, drawn: Any) -> Any:
+        return self.change_images(masks, drawn)
 
     def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
         x1, y1, x2, y2 = (boxes[..., i] for i in range(4))
@@ -251,21 +252,24 @@ class RandomFlip(ImageLayer):
 # ---- affine and projective maps
 
 
-def keep_reading(layer: Any, interpolation: Any, fill_mode: Any, fill_value: Any) -> None:
-    """Checks and keeps how a layer reads between and outside pixels."""
-    words = tuple(ops.ORDERS)
-    layer.interpolation = arguments.choice(layer, "interpolation", interpolation, words)
-    layer.fill_mode = arguments.choice(layer, "fill_mode", fill_mode, FILL_MODES)
-    layer.fill_value = arguments.number(layer, "fill_value", fill_value)
+class ReadingLayer(ImageLayer):
+    """Base: pixels are read at other places, between and outside pixels."""
+
+    interpolation, fill_mode, fill_value = "bilinear", "constant", 0.0
+
+    def keep_reading(self, interpolation: Any, fill_mode: Any, fill_value: Any) -> None:
+        """Checks and keeps how pixels are read."""
+        words = tuple(ops.ORDERS)
+        self.interpolation = arguments.choice(self, "interpolation", interpolation, words)
+        self.fill_mode = arguments.choice(self, "fill_mode", fill_mode, FILL_MODES)
+        self.fill_value = arguments.number(self, "fill_value", fill_value)
 
 
-class WarpLayer(ImageLayer):
+class WarpLayer(ReadingLayer):
     """Base: every output pixel is read at the place that a matrix gives; boxes go the other way.
 
     The box around a turned box is the upright one around its corners.
     """
-
-    interpolation, fill_mode, fill_value = "bilinear", "constant", 0.0
 
     def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
         """[B, 3, 3], from (x, y, 1) of an output pixel to where it is read."""
@@ -328,7 +332,7 @@ class RandomRotation(WarpLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        keep_reading(self, interpolation, fill_mode, fill_value)
+        self.keep_reading(interpolation, fill_mode, fill_value)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         (turns,) = between(key, shape[0], self.factor)
@@ -366,7 +370,7 @@ class RandomTranslation(WarpLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, seed=seed, **kwargs)
-        keep_reading(self, interpolation, fill_mode, fill_value)
+        self.keep_reading(interpolation, fill_mode, fill_value)
         self.height_factor, self.width_factor = height_factor, width_factor
         self._down = self.interval("height_factor", height_factor)
         self._right = self.interval("width_factor", width_factor)
@@ -408,7 +412,7 @@ class RandomZoom(WarpLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, seed=seed, **kwargs)
-        keep_reading(self, interpolation, fill_mode, fill_value)
+        self.keep_reading(interpolation, fill_mode, fill_value)
         self.height_factor, self.width_factor = height_factor, width_factor
         least = math.nextafter(-1, 0)  # at -1 nothing would be seen
         given = {"height_factor": height_factor, "width_factor": width_factor}
@@ -455,7 +459,7 @@ class RandomShear(WarpLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, seed=seed, **kwargs)
-        keep_reading(self, interpolation, fill_mode, fill_value)
+        self.keep_reading(interpolation, fill_mode, fill_value)
         self.x_factor = self.interval("x_factor", x_factor)
         self.y_factor = self.interval("y_factor", y_factor)
 
@@ -499,7 +503,7 @@ class RandomPerspective(WarpLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        keep_reading(self, interpolation, "constant", fill_value)
+        self.keep_reading(interpolation, "constant", fill_value)
         self.scale = arguments.number(self, "scale", scale, 0, 1)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -526,7 +530,7 @@ class RandomPerspective(WarpLayer):
 @documented(
     "factor", "interpolation", "fill_mode", "fill_value", "value_range", "seed", "data_format"
 )
-class RandomElasticTransform(ImageLayer):
+class RandomElasticTransform(ReadingLayer):
     """In training images are deformed by smooth random fields (Simard, Steinkraus, Platt 2003).
 
     Args:
@@ -557,7 +561,7 @@ class RandomElasticTransform(ImageLayer):
     ) -> None:
         super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
         self.scale = self.interval("scale", scale)
-        keep_reading(self, interpolation, fill_mode, fill_value)
+        self.keep_reading(interpolation, fill_mode, fill_value)
         self.value_range = value_limits(self, value_range)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -567,7 +571,7 @@ class RandomElasticTransform(ImageLayer):
         return {
             "apply_transform": happens(keys[0], shape[0], self.factor),
             "distortion_factor": strength,
-            "displacements": ops.displacements(keys[2], shape[:3], alpha, sigma),  # type: ignore[arg-type]
+            "displacements": ops.displacements(keys[2], shape[:3], alpha, sigma),
         }
 
     def _deformed(self, images: Any, drawn: Any, order: int) -> Any:

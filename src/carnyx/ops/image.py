@@ -280,7 +280,7 @@ def perspective_transform(
     return _warped("perspective_transform", images, matrix, interpolation, fill, data_format)
 
 
-def displacements(key: Any, shape: tuple[int, int, int], alpha: Any, sigma: Any) -> tuple[Any, Any]:
+def displacements(key: Any, shape: tuple[int, ...], alpha: Any, sigma: Any) -> tuple[Any, Any]:
     """Two smooth random fields (x, y), each [B, H, W]: alpha sigma times normal noise filtered by a
     Gaussian of sum 1, cut at 3 sigma; the deviation is alpha / sqrt(4 pi) for any sigma above 1/2.
 
@@ -342,7 +342,7 @@ def elastic_transform(
 # ---- sizes
 
 
-def window(size: tuple[int, int], target: tuple[int, int], inside: bool) -> tuple[int, ...]:
+def window(size: tuple[int, ...], target: tuple[int, ...], inside: bool) -> tuple[int, ...]:
     """(top, left, height, width) of the greatest window within an image, or the least around it,
     that has the aspect ratio of `target`, about the same centre."""
     choice = min if inside else max
@@ -416,10 +416,11 @@ def framed(images: Any, part: tuple[int, ...], fill_value: Any = 0) -> Any:
     return lax.pad(images, fill, [(0, 0, 0), *edges, (0, 0, 0)])
 
 
-def _side(name: str, before: Any, after: Any, target: Any, size: int, signs: int) -> Any:
-    """(before, after) of one axis, of three numbers of which two are given; signs -1 cuts."""
-    given = {"before": before, "after": after, "target": target}
-    if sum(v is None for v in given.values()) != 1:
+def _side(name: str, numbers: tuple[Any, ...], size: int, signs: int) -> Any:
+    """(before, after) of one axis, from these and the target, of which two are given; signs -1
+    cuts."""
+    before, after, target = numbers
+    if sum(v is None for v in numbers) != 1:
         raise ValueError(
             f"{name}: of the margin before, the margin after and the target size of an axis, "
             f"exactly two are given. Received: {before}, {after} and {target}."
@@ -439,7 +440,7 @@ def _side(name: str, before: Any, after: Any, target: Any, size: int, signs: int
 def _margins(name: str, images: Any, rows: Any, columns: Any, data_format: Any, signs: int) -> Any:
     batch = Batch(name, images, data_format)
     (top, bottom), (left, right) = (
-        _side(name, *given, size, signs)
+        _side(name, given, size, signs)
         for given, size in zip((rows, columns), batch.size, strict=True)
     )
     height, width = (
