@@ -19,6 +19,7 @@ import jax
 import jax.core
 import jax.numpy as jnp
 
+from carnyx.core import state
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments
 from carnyx.ops import boxes as box_ops
@@ -258,9 +259,11 @@ class Pipeline(Layer):
     def layers(self) -> list[Any]:
         return list(self._steps)
 
-    def call(self, inputs: Any, training: bool = True, **kwargs: Any) -> Any:
+    def call(self, inputs: Any, training: bool = True, mask: Any = None) -> Any:
+        if mask is not None:  # it travels with the tensors
+            state.set_mask(inputs, mask)
         for layer in self._steps:
-            inputs = layer(inputs, training=training, **kwargs)
+            inputs = layer(inputs, training=training)
         return inputs
 
 
