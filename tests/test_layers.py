@@ -400,7 +400,6 @@ MISTAKES = {
     "size": (lambda: layers.UpSampling2D(2, interpolation="linear"), "'bilinear'"),
     "axis": (lambda: layers.BatchNormalization(axis=3)(X), "axis of the input, which has 3"),
     "momentum": (lambda: layers.BatchNormalization(momentum=2), "in \\[0, 1\\]"),
-    "renorm": (lambda: layers.BatchNormalization(renorm=True), "not supported"),
     "axis twice": (lambda: layers.LayerNormalization(axis=(1, -2))(X), "once each"),
     "norm groups": (lambda: layers.GroupNormalization(3)(X), "divisor of the 4 channels"),
     "softmax axis": (lambda: layers.Softmax(axis=5)(X), "axis must be an axis of the input"),

@@ -6,11 +6,6 @@ ROWS = [
     Case("ConvLSTM1D", {"filters": 3, "kernel_size": 2, "return_sequences": True}, (2, 5, 4, 2)),
     Case(
         "ConvLSTM2D",
-        {"filters": 2, "kernel_size": (2, 3), "padding": "same", "strides": 2, "use_bias": False},
-        (2, 3, 4, 5, 2),
-    ),
-    Case(
-        "ConvLSTM2D",
         {
             "filters": 3,
             "kernel_size": 2,
@@ -24,7 +19,14 @@ ROWS = [
     ),
     Case(
         "ConvLSTM3D",
-        {"filters": 2, "kernel_size": 2, "kernel_regularizer": "l2"},
+        {
+            "filters": 2,
+            "kernel_size": (2, 1, 3),
+            "strides": (1, 2, 1),
+            "padding": "same",
+            "use_bias": False,
+            "kernel_regularizer": "l2",
+        },
         (1, 2, 3, 3, 2, 2),
     ),
 ]
