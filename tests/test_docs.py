@@ -87,8 +87,9 @@ def run_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optiona
         if block.needs and (not optional or block.missing):
             continue
         printed = run(block, page, names)
-        said = f"the page says:\n{block.printed}\nand the block prints:\n{printed}"
-        assert same(block.printed, printed), f"docs/{page}, line {block.line}: {said}"
+        if not same(block.printed, printed):
+            both = f"the page says\n{block.printed}\nand the block prints\n{printed}"
+            pytest.fail(f"docs/{page}, line {block.line}: {both}", pytrace=False)
 
 
 @pytest.mark.parametrize("page", PAGES)
