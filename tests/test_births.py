@@ -81,6 +81,7 @@ def test_nothing_is_said_of_values_that_go_nowhere():
     assert find_birth(program, [jnp.array([0.0, 1.0, 6.0])]) is None
     birth = find_birth(program, [jnp.array([jnp.inf, 1.0, 6.0])])
     assert birth is not None and birth.operation == "input 'x' (data)"
+    assert str(birth).startswith("input 'x' (data), which came as float32[")
 
 
 def test_the_state_is_let_go_of_after_training():

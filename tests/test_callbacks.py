@@ -439,6 +439,7 @@ def test_schedule_must_return_a_number(wrong: Any) -> None:
 def test_history_and_its_plot(tmp_path: Path) -> None:
     history = ours.History()
     logs = [{"loss": 1.0 / (e + 1), "accuracy": 0.5, "learning_rate": 0.1} for e in range(4)]
+    logs = [{**values, "confusion": np.eye(3), "val_confusion": np.eye(3)} for values in logs]
     logs[1]["val_loss"], logs[3]["val_loss"] = 0.7, 0.6
     model = train(ours, history, logs)
     assert model.history is history and history.epoch == [0, 1, 2, 3]

@@ -448,6 +448,10 @@ MISTAKES: dict[str, tuple[Any, str]] = {
     "scan length": (lambda: ops.scan(lambda c, x: (c, x), 0.0), "pass `length`"),
     "scan unroll": (lambda: ops.scan(lambda c, x: (c, x), 0.0, A, unroll=0), "unroll"),
     "scan disagreement": (lambda: ops.scan(lambda c, x: (c, x), 0.0, A, length=5), "length"),
+    "while body": (
+        lambda: ops.while_loop(lambda i: i < 9, lambda i: 3 * i, (1,)),
+        r"a tuple of 1, and `body` returned .*\(x,\)",
+    ),
     "cond": (lambda: ops.cond(True, None, None), "`true_fn` is a function"),
     "cond shape": (lambda: ops.cond(A > 0, lambda: 1, lambda: 2), r"shape \(2, 3\).*ops.where"),
     "switch": (lambda: ops.switch(0, []), "empty"),

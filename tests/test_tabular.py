@@ -26,6 +26,21 @@ def test_category_encoding_equals_keras(mode, shape):
         assert ours(carnyx.KerasTensor((None, shape[1]), "int32")).shape == (None, *found.shape[1:])
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "numbers"),
+    [
+        ("Rescaling", {"scale": 2.0}, [1.0, 2.0]),
+        ("Normalization", {"mean": [1.0, 2.0], "variance": [1.0, 4.0]}, [[2.0, 20.0]]),
+        ("CategoryEncoding", {"num_tokens": 3}, [0, 2]),
+        ("Discretization", {"bin_boundaries": [0.0, 1.0]}, [-0.5, 2.0]),
+    ],
+)
+def test_numbers_may_come_in_lists(name, arguments, numbers):
+    layer = getattr(layers, name)(**arguments)
+    other = getattr(keras.layers, name)(**arguments)
+    np.testing.assert_allclose(layer(numbers), other(np.array(numbers)))
+
+
 def test_category_weights():
     layer = layers.CategoryEncoding(4, output_mode="count")
     found = layer(IDS, count_weights=np.array([[0.5, 1, 1], [2, 1, 1]]))

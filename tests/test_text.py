@@ -271,3 +271,15 @@ VECTORS = layers.TextVectorization
 def test_mistakes(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+def test_a_model_that_begins_with_texts_is_called():
+    texts = np.array(["a fine horn", "a dull drum"])
+    vectors = VECTORS(output_sequence_length=3)
+    vectors.adapt(texts)
+    model = carnyx.Sequential([carnyx.Input((), dtype="string"), vectors, layers.Embedding(9, 4)])
+    for given in (texts, texts[:, None]):
+        np.testing.assert_allclose(model(given), model.layers[-1](vectors(texts)))
+    for predict in (model.predict, lambda x: model.predict(x, verbose=0)):
+        with pytest.raises(TypeError, match=r"called as a function, model\(x\)"):
+            predict(texts)

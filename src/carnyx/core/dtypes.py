@@ -91,7 +91,8 @@ def standardize_dtype(dtype: Any) -> str:
     if dtype == "float":
         return "float32"
     if not isinstance(dtype, str):
-        dtype = getattr(dtype, "name", None) or np.dtype(dtype).name
+        texts = getattr(dtype, "kind", None) in ("S", "T", "U")  # their names have a length
+        dtype = "string" if texts else getattr(dtype, "name", None) or np.dtype(dtype).name
     if dtype not in ALLOWED:
         near = difflib.get_close_matches(dtype, ALLOWED, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""

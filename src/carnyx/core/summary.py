@@ -125,7 +125,8 @@ def print_summary(
         console.print(line, highlight=False)
     if flops:
         total = count_text(sum(flops.values()))
-        console.print(f" FLOPs of one sample: {total}; memory: its results", highlight=False)
+        note = f" FLOPs of one sample: {total}; Memory: of a layer's outputs for it"
+        console.print(note, highlight=False)
     if print_fn is not None:
         print_fn(buffer.getvalue())
 

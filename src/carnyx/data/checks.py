@@ -115,8 +115,9 @@ def _check_type(dtype: np.dtype, value: Any, what: str) -> None:
     if dtype.name not in NUMBER_TYPES:
         raise TypeError(
             f"{what} has dtype {dtype} ({type(value).__name__}), where numbers or booleans "
-            "are expected. Turn texts and objects into numbers first; sequences of different "
-            "lengths must be padded to one."
+            "are expected. Turn texts and objects into numbers first (a model that starts with "
+            "layers for texts is called as a function, model(x)); sequences of different lengths "
+            "must be padded to one."
         )
 
 

@@ -77,7 +77,16 @@ def rank(edges: Any, values: Any) -> Any:
     return found
 
 
-class Rescaling(Layer):
+class NumberLayer(Layer):
+    """Base: the numbers may come in lists, as in Keras."""
+
+    def _convert(self, structure: Any) -> Any:
+        args, kwargs = structure
+        listed = (host_array(a) if isinstance(a, (list, tuple)) else a for a in args)
+        return super()._convert((tuple(listed), kwargs))
+
+
+class Rescaling(NumberLayer):
     """inputs * scale + offset, in training and inference.
 
     Args:
@@ -98,7 +107,7 @@ class Rescaling(Layer):
         return inputs.astype(self.compute_dtype) * scale + offset
 
 
-class Normalization(Layer):
+class Normalization(NumberLayer):
     """(inputs - mean) / sqrt(variance), each feature by its own.
 
     Args:
@@ -216,7 +225,7 @@ class Normalization(Layer):
         return ((x - self.mean) / deviation).astype(self.compute_dtype)
 
 
-class CategoryEncoding(Layer):
+class CategoryEncoding(NumberLayer):
     """Categories, whole numbers in [0, num_tokens), as rows of numbers.
 
     "one_hot": [..., 1] or [...] -> [..., N]; "multi_hot" and "count": [..., n] -> [..., N], 1 where
@@ -274,7 +283,7 @@ def dense_only(layer: Any, sparse: bool) -> None:
     layer.sparse = False
 
 
-class Discretization(Layer):
+class Discretization(NumberLayer):
     """Numbers as the index of their bin: i such that boundary i - 1 <= x < boundary i.
 
     Args:

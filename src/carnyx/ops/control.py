@@ -107,6 +107,11 @@ def while_loop(
 
     def advance(args: tuple[Any, ...]) -> tuple[Any, ...]:
         out = body(*args)
+        if several and not isinstance(out, (tuple, list)):
+            raise TypeError(
+                f"ops.while_loop: `loop_vars` is a {type(loop_vars).__name__} of {len(args)}, and "
+                f"`body` returned {type(out).__name__}. Return one like it, such as (x,)."
+            )
         return tuple(out) if several else (out,)
 
     def use(lift: Lift) -> Any:

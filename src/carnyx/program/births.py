@@ -27,6 +27,8 @@ class Birth:
     output: str
 
     def __str__(self) -> str:
+        if not self.inputs and self.operation.startswith("input "):
+            return f"{self.operation}, which came as {self.output}"
         place = f"layer '{self.layer}'" if self.layer else "no layer: the loss or the optimizer"
         given = "; ".join(self.inputs) or "nothing"
         return f"'{self.operation}' in {place}\n  received: {given}\n  gave: {self.output}"

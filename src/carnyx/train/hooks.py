@@ -313,11 +313,13 @@ class History(Callback):
         """Learning curves, a panel a metric with training and validation, as a matplotlib figure.
 
         The figure is saved if a `path` is given; its ending says how ("curves.png", ".pdf").
+        Metrics that are no single numbers, such as a ConfusionMatrix, have no curve.
         """
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
 
-        names = list(dict.fromkeys(name.removeprefix("val_") for name in self.history))
+        curves = [name for name, values in self.history.items() if np.ndim(values[0]) == 0]
+        names = list(dict.fromkeys(name.removeprefix("val_") for name in curves))
         if not names:
             raise ValueError("History.plot: there is nothing to plot before an epoch has ended.")
         columns = min(len(names), 3)

@@ -372,7 +372,8 @@ class Trainer(Network):
         """The outputs for the data, as NumPy arrays with one row for each row of `x`."""
         steps = _limited(steps)
         quick = verbose == 0 and callbacks is None and steps is None
-        if quick and isinstance(x, np.ndarray) and 0 < len(x) <= (batch_size or 32):
+        numbers = isinstance(x, np.ndarray) and x.dtype.kind not in "OSTU"
+        if quick and numbers and 0 < len(x) <= (batch_size or 32):
             return self._predict_batch(x)
         source = adapt(x, batch_size=batch_size, steps_per_epoch=steps, where="predict")
         if not self.built:
