@@ -51,6 +51,8 @@ OWN_FUNCTIONS = ("activations", "losses", "metrics", "ops")
 # Arguments of our classes that may be the path of a file: a config from a file may not say so.
 PATHS = ("vocabulary", "idf_weights", "filepath")
 
+SEVERAL = "shapes_dict"
+
 _registered: dict[str, Any] = {}
 _written: dict[int, tuple[Any, dict[str, Any]]] | None = None  # inside `sharing()`
 _built: dict[Any, Any] | None = None  # shared_object_id -> object, inside `deserialize`
@@ -354,9 +356,17 @@ def _made(value: dict[str, Any], name: Any, config: Any) -> Any:
     if isinstance(config, dict):
         _refuse_paths(target, config)
     instance = target.from_config(config)
-    if value.get("build_config") and hasattr(instance, "build_from_config"):
-        instance.build_from_config(value["build_config"])
+    shapes = value.get("build_config")
+    if shapes and hasattr(instance, "build_from_config"):
+        instance.build_from_config(shapes.get(SEVERAL, shapes))
     return instance
+
+
+def build_config(layer: Any) -> dict[str, Any]:
+    """What a layer was built with, in Keras's schema: several shapes stand under a key."""
+    shapes = layer.get_build_config() or {}
+    several = shapes and all(key.endswith("_shape") and key != "input_shape" for key in shapes)
+    return {SEVERAL: shapes} if several else shapes
 
 
 def _refuse_paths(target: Any, config: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from carnyx.core import dtypes, errors, state, symbol
-from carnyx.core.config import deserialize, serialize, serialize_object, unique_name
+from carnyx.core.config import build_config, deserialize, serialize, serialize_object, unique_name
 from carnyx.core.layer import Layer, is_shape
 from carnyx.core.operations import address, called, is_operation, lookup, written
 from carnyx.core.symbol import KerasTensor
@@ -522,7 +522,7 @@ def _written(operation: Any, nodes: list[symbol.Node], places: Any) -> dict[str,
     else:
         entry = serialize_object(operation)
     if isinstance(operation, Layer):
-        entry["build_config"] = operation.get_build_config() or {}
+        entry["build_config"] = build_config(operation)
     entry["name"] = name
     entry["inbound_nodes"] = [
         {"args": _encode(args, places), "kwargs": _encode(kwargs, places)} for args, kwargs in calls

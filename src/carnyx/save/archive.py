@@ -25,7 +25,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from carnyx.core.config import deserialize, serialize_object, sharing
+from carnyx.core.config import build_config, deserialize, serialize_object, sharing
 from carnyx.core.errors import nearest
 from carnyx.save.weights import path_of, places, read_weights, write_weights, written_beside
 
@@ -43,7 +43,7 @@ def config_of(model: Any) -> dict[str, Any]:
     """All of a model but its numbers, as Keras's schema has it."""
     with sharing():
         config = serialize_object(model)
-        config["build_config"] = model.get_build_config()
+        config["build_config"] = build_config(model)
         if hasattr(model, "get_compile_config"):
             config["compile_config"] = model.get_compile_config() or {}
     return config

@@ -2,7 +2,7 @@
 
 A layer's own weights are the datasets `<path>/vars/0`, `1`...; the path follows the attributes that
 lead to the layer ("layers/dense_1" in a Sequential or Functional model, "encoder/blocks/dense" for
-`self.encoder.blocks[0]`), the optimizer's are under "optimizer".
+`self.encoder.blocks[0]`); the optimizer's are under "optimizer".
 """
 
 from __future__ import annotations
@@ -17,23 +17,27 @@ from typing import Any
 import numpy as np
 
 from carnyx.core.config import snake_case
+from carnyx.core.graph import Network
 from carnyx.core.layer import Layer
 
 SUFFIX = ".weights.h5"
-_LISTS = ("_layers", "_operations")  # of Sequential and Functional
-_SKIPPED = ("_nodes", "_recorded", "_weights", "_losses", "optimizer")
+_SKIPPED = ("_nodes", "_recorded", "_weights", "_losses", "_layers", "_operations", "optimizer")
 
 
 def places(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """(path in the file, layer) of a layer and of all below it, each once."""
+    """(path in the file, layer) of a layer and of all below it, each once.
+
+    What several attributes lead to is at the first of them by name, private ones coming last; a
+    model's `layers` are one of its attributes."""
     if id(layer) in seen:
         return
     seen.add(id(layer))
     yield path, layer
-    for name, value in vars(layer).items():
-        if name not in _SKIPPED:
-            place = f"{path}/{'layers' if name in _LISTS else name}".lstrip("/")
-            yield from _children(value, place, seen)
+    attributes = {name: value for name, value in vars(layer).items() if name not in _SKIPPED}
+    if isinstance(layer, Network):
+        attributes["layers"] = layer.layers
+    for name in sorted(attributes, key=lambda name: (name.startswith("_"), name)):
+        yield from _children(attributes[name], f"{path}/{name}".lstrip("/"), seen)
 
 
 def _children(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
@@ -121,6 +125,9 @@ def write_weights(model: Any, path: Path) -> None:
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None:
             _write(file, "optimizer", optimizer)
+        inner = getattr(optimizer, "inner_optimizer", None)
+        if inner is not None:  # its variables are the outer one's too, and Keras writes both
+            _write(file, "optimizer/inner_optimizer", inner)
 
 
 def _write(file: Any, place: str, owner: Any) -> None:
