@@ -1,4 +1,4 @@
-"""What may be built from files: the registry of classes and functions."""
+"""Models in files, and what may be built from files: the registry of classes and functions."""
 
 from carnyx.core.config import (
     CustomObjectScope,
@@ -10,6 +10,7 @@ from carnyx.core.config import (
 from carnyx.core.config import CustomObjectScope as custom_object_scope
 from carnyx.core.config import deserialize as deserialize_keras_object
 from carnyx.core.config import serialize as serialize_keras_object
+from carnyx.save import load_model, load_weights, save_model, save_weights
 
 __all__ = [
     "CustomObjectScope",
@@ -18,6 +19,10 @@ __all__ = [
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "load_model",
+    "load_weights",
     "register_keras_serializable",
+    "save_model",
+    "save_weights",
     "serialize_keras_object",
 ]

@@ -13,6 +13,7 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ OWN_MODULES = {
         f"keras.{name}": f"carnyx.{name}"
         for name in (
             "activations constraints initializers layers losses metrics models optimizers "
-            "regularizers random"
+            "regularizers random utils"
         ).split()
     },
     "keras.optimizers.schedules": "carnyx.optimizers.schedules",
@@ -45,7 +46,16 @@ def public(module: str) -> Any:
     return importlib.import_module(f"carnyx.{module}")
 
 
+# Modules whose functions Keras's files name without saying where they are.
+OWN_FUNCTIONS = ("activations", "losses", "metrics", "ops")
+# Arguments of our classes that may be the path of a file: a config from a file may not say so.
+PATHS = ("vocabulary", "idf_weights", "filepath")
+
+SEVERAL = "shapes_dict"
+
 _registered: dict[str, Any] = {}
+_written: dict[int, tuple[Any, dict[str, Any]]] | None = None  # inside `sharing()`
+_built: dict[Any, Any] | None = None  # shared_object_id -> object, inside `deserialize`
 _scopes: list[dict[str, Any]] = []
 _counts: dict[str, int] = {}
 
@@ -180,8 +190,31 @@ def _serialize_name(value: Any) -> Any:
     }
 
 
+@contextmanager
+def sharing() -> Iterator[None]:
+    """Here layers that are written more than once are marked, to be one layer again when read."""
+    global _written
+    before, _written = _written, {}
+    try:
+        yield
+    finally:
+        _written = before
+
+
 def serialize_object(value: Any) -> dict[str, Any]:
     """The dictionary of an object with `get_config`, in Keras's schema."""
+    config = _serialize_object(value)
+    if _written is not None and hasattr(value, "get_build_config"):
+        if id(value) in _written:
+            first = _written[id(value)][1]
+            number = first.setdefault("shared_object_id", len(_written))
+            config["shared_object_id"] = number
+        else:
+            _written[id(value)] = (value, config)
+    return config
+
+
+def _serialize_object(value: Any) -> dict[str, Any]:
     cls = type(value)
     registered = _registered_name(cls)
     module = None if registered else public_module(cls)
@@ -273,11 +306,17 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None, **
 
     Raises ValueError for a class that is neither ours nor registered nor in `custom_objects`.
     """
-    with CustomObjectScope(custom_objects or {}):
-        return _revive(config, required=True)
+    global _built
+    before = _built
+    _built = {} if before is None else before
+    try:
+        with CustomObjectScope(custom_objects or {}):
+            return _revive(config)
+    finally:
+        _built = before
 
 
-def _revive(value: Any, required: bool = False) -> Any:
+def _revive(value: Any) -> Any:
     if isinstance(value, list):
         return [_revive(item) for item in value]
     if not (isinstance(value, dict) and "class_name" in value and "config" in value):
@@ -291,18 +330,68 @@ def _revive(value: Any, required: bool = False) -> Any:
         return Ellipsis
     if name == "__tuple__":
         return tuple(_revive(item) for item in config["value"])
+    if name == "__lambda__":
+        raise ValueError(
+            "The config holds the code of a Python lambda. Carnyx does not run code from files, "
+            "whatever safe_mode says: make it a function with a name, register that with "
+            "@carnyx.saving.register_keras_serializable(), and save the model again."
+        )
+    shared = value.get("shared_object_id")
+    if _built is not None and shared in _built:
+        return _built[shared]
+    made = _made(value, name, config)
+    if _built is not None and shared is not None:
+        _built[shared] = made
+    return made
+
+
+def _made(value: dict[str, Any], name: Any, config: Any) -> Any:
+    """The object or function of a config's entry, new."""
     registered = value.get("registered_name")
     target = get_registered_object(registered or name) or get_registered_object(name)
     if name == "function":
-        target = target or get_registered_object(config)
+        return target or get_registered_object(config) or _own_function(config)
     if target is None:
         target = _own_class(value.get("module"), name)
-    if name == "function":
-        return target
+    if isinstance(config, dict):
+        _refuse_paths(target, config)
     instance = target.from_config(config)
-    if value.get("build_config") and hasattr(instance, "build_from_config"):
-        instance.build_from_config(value["build_config"])
+    shapes = value.get("build_config")
+    if shapes and hasattr(instance, "build_from_config"):
+        instance.build_from_config(shapes.get(SEVERAL, shapes))
     return instance
+
+
+def build_config(layer: Any) -> dict[str, Any]:
+    """What a layer was built with, in Keras's schema: several shapes stand under a key."""
+    shapes = layer.get_build_config() or {}
+    several = shapes and all(key.endswith("_shape") and key != "input_shape" for key in shapes)
+    return {SEVERAL: shapes} if several else shapes
+
+
+def _refuse_paths(target: Any, config: dict[str, Any]) -> None:
+    """A file names no other file for one of our classes to open, such as a vocabulary's."""
+    for key in PATHS:
+        if isinstance(config.get(key), str) and any(
+            owner.__module__.startswith("carnyx.")
+            and key in inspect.signature(vars(owner)["__init__"]).parameters
+            for owner in getattr(target, "__mro__", ())
+            if "__init__" in vars(owner) and owner is not object
+        ):
+            raise ValueError(
+                f"The config of a {target.__name__} names the file {config[key]!r} as its {key}. "
+                "Configs open no files: make the object yourself, or give the values."
+            )
+
+
+def _own_function(name: Any) -> Any:
+    """Our public function of a name that Keras's files give without a module."""
+    for module in map(public, OWN_FUNCTIONS):
+        found = getattr(module, name, None) if isinstance(name, str) else None
+        if name in getattr(module, "__all__", ()) and callable(found):
+            if not isinstance(found, type):
+                return found
+    return _own_class("builtins", name)
 
 
 def _own_class(module: str | None, name: str) -> Any:

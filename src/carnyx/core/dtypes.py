@@ -90,6 +90,8 @@ def standardize_dtype(dtype: Any) -> str:
         return "int32"
     if dtype == "float":
         return "float32"
+    if getattr(dtype, "kind", "") in ("O", "U", "S"):  # NumPy's arrays of strings
+        return "string"
     if not isinstance(dtype, str):
         texts = getattr(dtype, "kind", None) in ("S", "T", "U")  # their names have a length
         dtype = "string" if texts else getattr(dtype, "name", None) or np.dtype(dtype).name

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from carnyx.core import dtypes, errors, state, symbol
-from carnyx.core.config import deserialize, serialize, serialize_object, unique_name
+from carnyx.core.config import build_config, deserialize, serialize, serialize_object, unique_name
 from carnyx.core.layer import Layer, is_shape
 from carnyx.core.operations import address, called, is_operation, lookup, written
 from carnyx.core.symbol import KerasTensor
@@ -106,6 +106,23 @@ class Network(Layer):
     """What every model is, apart from its training: named layers, a summary, input checks."""
 
     _input_struct: Any = None  # KerasTensors, for graphs that know their inputs
+
+    def build(self, input_shape: Any) -> None:
+        """Notes the shape for files; the layers of a user's model are built by its first call."""
+        self.built = True
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Builds with what `get_build_config` gave: by a call without numbers."""
+        shape = config.get("input_shape")
+        if self.built or shape is None:
+            return
+        if type(self).build is not Network.build:
+            super().build_from_config(config)
+        self.compute_output_spec(
+            jax.tree.map(
+                lambda s: KerasTensor((None, *s[1:]), self.compute_dtype), shape, is_leaf=is_shape
+            )
+        )
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """The layer of that name or at that index of `layers`."""
@@ -505,7 +522,7 @@ def _written(operation: Any, nodes: list[symbol.Node], places: Any) -> dict[str,
     else:
         entry = serialize_object(operation)
     if isinstance(operation, Layer):
-        entry["build_config"] = operation.get_build_config() or {}
+        entry["build_config"] = build_config(operation)
     entry["name"] = name
     entry["inbound_nodes"] = [
         {"args": _encode(args, places), "kwargs": _encode(kwargs, places)} for args, kwargs in calls

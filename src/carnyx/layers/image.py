@@ -73,6 +73,10 @@ class ImageLayer(Layer):
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self.built = True
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: all but what is compiled, which is made anew when needed."""
+        return {**self.__dict__, "_compiled": {}}
+
     def interval(self, name: str, value: Any, bounds: Any = None) -> tuple[float, float]:
         """(lower, upper) of a factor: a pair as it is, a number f as (-f, f) within the bounds."""
         least, most = bounds or self.bounds

@@ -649,7 +649,25 @@ class Trainer(Network):
                 "model.compile(optimizer=..., loss=...) first."
             )
 
-    # ---- weights on disk
+    # ---- files
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """What `compile` was given, as plain data; None before it."""
+        return public("save").compile_config(self)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles with what `get_compile_config` gave, and builds the optimizer."""
+        public("save").compile_from_config(self, config)
+
+    def save(
+        self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Writes the whole model to a `.keras` file that Keras reads too."""
+        public("save").save_model(self, filepath, overwrite, zipped, **kwargs)
+
+    def to_json(self, **kwargs: Any) -> str:
+        """What the model is made of, without weights; `kwargs` are those of `json.dumps`."""
+        return public("save").to_json(self, **kwargs)
 
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
         """Writes the weights to a `.weights.h5` file that Keras reads too."""
@@ -721,6 +739,8 @@ class Model(Trainer):
 
 class Functional(FunctionalGraph, Model):
     """A model that is a graph from inputs to outputs."""
+
+    keras_module = "keras.src.models.functional"
 
 
 class Sequential(SequentialGraph, Model):
