@@ -235,7 +235,8 @@ class StreamSource:
             "order": self._order,
             "done": done,
         }
-        drawn = [draws for at, draws in self._drawn if at == done]
+        # a copy at one go: the thread goes on adding
+        drawn = [draws for at, draws in list(self._drawn) if at == done]
         return {**position, "draws": drawn[-1]} if drawn else position
 
     def restore(self, position: dict[str, Any]) -> None:

@@ -60,8 +60,8 @@ class BackupAndRestore(Callback):
         super().__init__()
         if not os.fspath(backup_dir):
             raise ValueError("BackupAndRestore: backup_dir is empty. Name a folder.")
-        by_batch = isinstance(save_freq, int) and save_freq >= (save_freq is not False)
-        if save_freq != "epoch" and not by_batch:
+        by_batch = type(save_freq) is int and save_freq > 0
+        if save_freq != "epoch" and save_freq is not False and not by_batch:
             raise ValueError(
                 "BackupAndRestore: save_freq is 'epoch', a number of batches from 1, or False. "
                 f"Received: {save_freq!r}"
