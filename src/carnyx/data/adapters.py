@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from carnyx.data.batches import Segment
+from carnyx.data.batches import Segment, check_position
 from carnyx.data.checks import NAMES, check_count, check_data, class_weights, is_stream, to_arrays
 from carnyx.data.loaders import feed
 from carnyx.data.rows import RowBatches, ordered, shuffler, stay_on_host
@@ -31,6 +31,8 @@ class ArraySource:
     An epoch is one pass, or `steps` batches. In the latter case the next epoch goes on where this
     one stopped, unless `restart`; where rows run out, the epoch ends with a warning.
     """
+
+    recording = False
 
     def __init__(
         self,
@@ -48,8 +50,12 @@ class ArraySource:
         self.batch_size = min(batch_size, samples)
         self.shuffle, self.restart, self.place = shuffle, restart, place
         self.steps = steps or math.ceil(samples / self.batch_size)
-        self._left = np.zeros(0, np.int32)
         self._random = shuffler(shuffle, seed)
+        self._before = self._state()  # of the generator, before this pass
+        self._begun = False  # a pass
+        self._left = np.zeros(0, np.int32)  # rows of this pass that no epoch has taken
+        self._start = 0  # rows of this pass before this epoch
+        self._first = 0  # batches of the next epoch that ran already
 
     def __repr__(self) -> str:
         return f"arrays of {self.samples} samples"
@@ -61,13 +67,15 @@ class ArraySource:
     def segments(self, epoch: int) -> Iterator[Segment]:
         """The full batches in one segment, and the smaller last one in another."""
         size = self.batch_size
+        first, self._first = self._first, 0
         if self.restart or not len(self._left):
-            self._left = ordered(self.samples, size, self.shuffle, self._random)
+            self._begin_pass()
+        self._start = self.samples - len(self._left)
         taken, self._left = np.split(self._left, [min(self.steps * size, len(self._left))])
         full, rest = divmod(len(taken), size)
-        if full:
-            yield Segment(self.arrays, taken[: full * size], size, full)
-        if rest:
+        if first < full:
+            yield Segment(self.arrays, taken[: full * size], size, full, first)
+        if rest and first <= full:
             yield Segment(self.arrays, taken[full * size :], rest, 1)
         if full + bool(rest) < self.steps:
             warnings.warn(
@@ -76,6 +84,34 @@ class ArraySource:
                 "Ask for fewer steps or make the batches smaller.",
                 stacklevel=2,
             )
+
+    def _state(self) -> Any:
+        return None if self._random is None else self._random.bit_generator.state
+
+    def _begin_pass(self) -> None:
+        self._before, self._begun = self._state(), True
+        self._left = ordered(self.samples, self.batch_size, self.shuffle, self._random)
+
+    def position(self, done: int) -> dict[str, Any]:
+        """The order is not kept, but what it was drawn from."""
+        rows = self._start if done else self.samples - len(self._left)
+        return {
+            "samples": self.samples,
+            "batch_size": self.batch_size,
+            "order": self._before,
+            "rows": rows if self._begun else 0,
+            "done": done,
+        }
+
+    def restore(self, position: dict[str, Any]) -> None:
+        """See `Source`."""
+        check_position(self, position, "samples", "batch_size")
+        if self._random is not None and position["order"] is not None:
+            self._random.bit_generator.state = position["order"]
+        if position["rows"] or position["done"]:
+            self._begin_pass()
+            self._left = self._left[position["rows"] :]
+        self._first = position["done"]
 
 
 def adapt(
@@ -141,7 +177,13 @@ def adapt(
     if stay_on_host(arrays):
         rows = RowBatches(arrays, samples, int(batch_size), shuffle, seed)
         return StreamSource(
-            Feed(lambda: iter(rows), f"rows of {samples} samples", len(rows)),
+            Feed(
+                rows.batches,
+                f"rows of {samples} samples",
+                len(rows),
+                jump=rows.batches,
+                random=rows.random,
+            ),
             steps=steps_per_epoch,
             class_weight=class_weight,
             restart=validation,

@@ -59,11 +59,11 @@ def of_pydataset(dataset: Any, shuffle: Any, seed: int | None) -> Feed:
     """Batches by index, in a new order each pass when shuffled; workers work ahead."""
     count, random, runner = dataset.num_batches, rows.shuffler(shuffle, seed), Runner(dataset)
 
-    def begin() -> Iterator[Any]:
+    def begin(first: int = 0) -> Iterator[Any]:
         if count is None:
-            return runner.batches(itertools.count())
+            return runner.batches(itertools.count(first))
         order = np.arange(count) if random is None else random.permutation(count)
-        return runner.batches(order.tolist())
+        return runner.batches(order[first:].tolist())
 
     return Feed(
         begin,
@@ -72,6 +72,8 @@ def of_pydataset(dataset: Any, shuffle: Any, seed: int | None) -> Feed:
         endless=count is None,
         on_epoch_begin=getattr(dataset, "on_epoch_begin", nothing),
         on_epoch_end=getattr(dataset, "on_epoch_end", nothing),
+        jump=begin,
+        random=random,
     )
 
 

@@ -177,13 +177,14 @@ class RowBatches:
     ) -> None:
         self.arrays, self.samples, self.shuffle = arrays, samples, shuffle
         self.batch_size = min(batch_size, samples)
-        self._random = shuffler(shuffle, seed)
+        self.random = shuffler(shuffle, seed)
 
     def __len__(self) -> int:
         return math.ceil(self.samples / self.batch_size)
 
-    def __iter__(self) -> Iterator[Any]:
-        order = ordered(self.samples, self.batch_size, self.shuffle, self._random)
-        for start in range(0, self.samples, self.batch_size):
+    def batches(self, first: int = 0) -> Iterator[Any]:
+        """A pass, without its first batches; those are not read."""
+        order = ordered(self.samples, self.batch_size, self.shuffle, self.random)
+        for start in range(first * self.batch_size, self.samples, self.batch_size):
             rows = order[start : start + self.batch_size]
             yield jax.tree.map(lambda a, rows=rows: take(a, rows), self.arrays)

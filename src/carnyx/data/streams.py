@@ -6,14 +6,16 @@ What the kinds of streams say about themselves is a `Feed`; who makes it is in `
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 
-from carnyx.data.ahead import ReadAhead
-from carnyx.data.batches import OutOfData, Segment
+from carnyx.data.ahead import CHUNK_STEPS, DEPTH, ReadAhead
+from carnyx.data.batches import OutOfData, Segment, check_position, global_draws
 from carnyx.data.checks import NAMES, check_data, class_weights, to_arrays
 
 
@@ -28,6 +30,8 @@ class Feed:
     begin: the iterator of a new pass. name: for messages. length: batches of a pass, None where
     nobody knows. renewable: whether it can begin anew. endless: whether a pass never ends.
     lists: whether [x, y] means (x, y). batch_hint: how its batches are made, for messages.
+    jump: a new pass without its first n batches, where these need not be made. random: what decides
+    the order of a pass when it begins.
     """
 
     begin: Callable[[], Iterator[Any]]
@@ -39,6 +43,8 @@ class Feed:
     batch_hint: str = ""
     on_epoch_begin: Callable[[], None] = nothing
     on_epoch_end: Callable[[], None] = nothing
+    jump: Callable[[int], Iterator[Any]] | None = None
+    random: np.random.Generator | None = None
 
 
 class StreamSource:
@@ -53,6 +59,7 @@ class StreamSource:
     arrays = None
     batch_size = None
     samples = None
+    recording = False
 
     def __init__(
         self,
@@ -78,6 +85,14 @@ class StreamSource:
         self._given = 0  # batches that came so far
         self._fresh = True  # nothing came since the stream began
         self._begun = False  # an epoch's beginning was announced
+        self._epochs = 0  # that ended
+        self._passes = 0  # that began
+        self._pulled = 0  # batches of this pass that came
+        self._start = 0  # batches of this pass before this epoch
+        self._first = 0  # batches of the next epoch that ran already
+        self._order: Any = None  # the state of the feed's generator before this pass
+        # (batches done, global draws after them) of those that may be asked for
+        self._drawn: deque[tuple[int, Any]] = deque(maxlen=(DEPTH + 2) * CHUNK_STEPS)
 
     def __repr__(self) -> str:
         return self.feed.name
@@ -102,18 +117,28 @@ class StreamSource:
 
     def _end_epoch(self) -> None:
         self._begun = False
+        self._epochs += 1
         self.feed.on_epoch_end()
 
     def _pull(self) -> tuple[Any, Any, Any] | None:
+        given = self._next()
+        if given is None:
+            return None
+        return self._batch(given[0], f"{self.place}: batch {self._given} of {self!r}")
+
+    def _next(self) -> tuple[Any] | None:
+        """What comes next, unchecked, as a tuple of one; None at the end."""
         if self._iterator is None:
-            self._iterator = self.feed.begin()
+            self._renew()
+        assert self._iterator is not None
         try:
             given = next(self._iterator)
         except StopIteration:
             return None
         self._fresh = False
         self._given += 1
-        return self._batch(given, f"{self.place}: batch {self._given} of {self!r}")
+        self._pulled += 1
+        return (given,)
 
     def _batch(self, given: Any, place: str) -> tuple[Any, Any, Any]:
         """One batch as (x, y, sample_weight) of arrays, checked."""
@@ -152,12 +177,12 @@ class StreamSource:
 
     def segments(self, epoch: int) -> Iterator[Segment]:
         """The epoch's batches, as many in a segment as the thread has ready."""
-        whole = self.restart or self.limit is None
-        if whole and self.feed.renewable and not self._waiting and not self._fresh:
+        done, self._first = self._first, 0
+        if self._whole and not done and not self._waiting and not self._fresh:
             self._renew()
         self._begin_epoch()
-        ahead = ReadAhead(self._epoch_batches())
-        done = 0
+        self._drawn.clear()
+        ahead = ReadAhead(self._epoch_batches(done))
         try:
             for segment in ahead:
                 done += segment.steps
@@ -168,9 +193,13 @@ class StreamSource:
         self._check_end(done)
         self._end_epoch()
 
-    def _epoch_batches(self) -> Iterator[tuple[Any, Any, Any]]:
-        """The batches of an epoch; the thread runs it."""
-        done = 0
+    @property
+    def _whole(self) -> bool:
+        """Whether each epoch is a pass of its own."""
+        return self.feed.renewable and (self.restart or self.limit is None)
+
+    def _epoch_batches(self, done: int) -> Iterator[tuple[Any, Any, Any]]:
+        """The batches of an epoch after the first `done`; the thread runs it."""
         while self.limit is None or done < self.limit:
             batch = self._waiting.pop() if self._waiting else self._pull()
             if batch is None and done == 0 and self.feed.renewable and not self._fresh:
@@ -178,11 +207,69 @@ class StreamSource:
                 batch = self._pull()
             if batch is None:
                 return
-            yield batch
+            if done == 0:
+                self._start = self._pulled - 1
             done += 1
+            if self.recording:
+                self._drawn.append((done, global_draws()))
+            yield batch
 
-    def _renew(self) -> None:
-        self._iterator, self._fresh = self.feed.begin(), True
+    def _renew(self, skipped: int = 0) -> None:
+        if self.feed.random is not None:
+            self._order = self.feed.random.bit_generator.state
+        self._iterator = self.feed.jump(skipped) if self.feed.jump else self.feed.begin()
+        self._passes += 1
+        self._pulled, self._fresh = skipped, not skipped
+
+    def position(self, done: int) -> dict[str, Any]:
+        """Passes begun, batches of this one, epochs ended, and how the pass's order was drawn."""
+        batches = self._start + done if done else self._pulled - len(self._waiting)
+        if self._whole and not done:
+            batches = min(batches, 1)  # the next epoch begins anew, wherever this one ended
+        position = {
+            "steps": self.steps,
+            "passes": self._passes,
+            "batches": batches,
+            "epochs": self._epochs,
+            "given": self._given,
+            "order": self._order,
+            "done": done,
+        }
+        # a copy at one go: the thread goes on adding
+        drawn = [draws for at, draws in list(self._drawn) if at == done]
+        return {**position, "draws": drawn[-1]} if drawn else position
+
+    def restore(self, position: dict[str, Any]) -> None:
+        """Begins passes and goes through this one up to the place, or jumps there.
+
+        Of passes before, the first batch is taken: most streams draw their order then.
+        """
+        check_position(self, position, "steps")
+        passes, batches, done = (position[name] for name in ("passes", "batches", "done"))
+        while self._epochs < position["epochs"]:
+            self._begin_epoch()
+            self._end_epoch()
+        if self.feed.jump is not None:
+            if self.feed.random is not None and position["order"] is not None:
+                self.feed.random.bit_generator.state = position["order"]
+            self._passes = passes - 1
+            self._renew(batches)
+            self._given = position["given"]
+        while self._passes < passes:
+            if self._fresh and self._iterator is not None:
+                self._next()
+            self._renew()
+        while self._pulled < batches:
+            if self._next() is None:
+                raise OutOfData(
+                    f"{self.place}: the backup was made after {batches} batches of {self!r}, which "
+                    f"ended after {self._pulled} now. Give the same data, a generator made anew."
+                )
+        if self._pulled == batches:
+            self._waiting.clear()
+        self._start, self._first = batches - done, done
+        if done:
+            self._begin_epoch()
 
     def _check_end(self, done: int) -> None:
         remedy = "Pass a function that makes the generator, so that it can begin anew"

@@ -23,6 +23,7 @@ import numpy as np
 
 from carnyx.core.config import snake_case
 from carnyx.core.errors import nearest
+from carnyx.train.backup import BackupAndRestore
 from carnyx.train.hooks import HOOKS, Callback, CallbackList, History, ProgbarLogger
 from carnyx.train.tensorboard import TensorBoard
 
@@ -141,6 +142,8 @@ class EarlyStopping(MonitorCallback):
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
         self.on_train_begin()
 
+    state_names = ("wait", "stopped_epoch", "best_epoch", "best", "best_weights")
+
     def on_train_begin(self, logs: Any = None) -> None:
         self.wait, self.stopped_epoch, self.best_epoch = 0, 0, 0
         self.best, self.best_weights = None, None
@@ -221,8 +224,14 @@ Received: 'best.h5'
                 f"ModelCheckpoint: with save_weights_only={save_weights_only} the file must end "
                 f"in {' or '.join(map(repr, endings))}. Received: {self.filepath!r}"
             )
-        self.sees_only_logs = save_freq == "epoch"
         self._batches, self._epoch = 0, 0
+
+    state_names = ("best", "_batches")
+
+    def steps_until_look(self, mode: str = "train") -> float:
+        if mode != "train" or self.save_freq == "epoch":
+            return math.inf
+        return int(self.save_freq) - self._batches
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self.save_freq == "epoch":
@@ -478,6 +487,8 @@ class ReduceLROnPlateau(MonitorCallback):
         self.cooldown, self.min_lr = cooldown, min_lr
         self.on_train_begin()
 
+    state_names = ("wait", "cooldown_counter", "best")
+
     def on_train_begin(self, logs: Any = None) -> None:
         self.wait, self.cooldown_counter, self.best = 0, 0, None
 
@@ -522,6 +533,8 @@ class SwapEMAWeights(Callback):
     Raises:
         ValueError: when training begins and the optimizer keeps no averages.
     """
+
+    state_names = ("_swapped",)
 
     def __init__(self, swap_on_epoch: bool = False) -> None:
         super().__init__()
@@ -614,6 +627,7 @@ class RemoteMonitor(Callback):
 
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",

@@ -29,7 +29,11 @@ class Callback:
     A hook gets the index of the batch or epoch, from 0, and the logs so far, a dict of floats.
     A callback that overrides a batch hook may look at the weights after every step, so the loop
     runs one step at a time, which costs speed. Set the class attribute `sees_only_logs = True` if
-    it reads only the logs: then many steps run in one call and their logs come after it.
+    it reads only the logs: then many steps run in one call and their logs come after it. One that
+    looks now and then says when, in `steps_until_look`.
+
+    `state_names` are the attributes, plain data and arrays, that a training which is interrupted
+    and resumed (`BackupAndRestore`) must have again.
 
     Attributes:
         model: the model.
@@ -43,6 +47,7 @@ class Callback:
     """
 
     sees_only_logs = False
+    state_names: tuple[str, ...] = ()
     _model: Any = None
     params: dict[str, Any] | None = None
 
@@ -59,6 +64,21 @@ class Callback:
 
     def set_model(self, model: Any) -> None:
         self._model = model
+
+    def steps_until_look(self, mode: str = "train") -> float:
+        """How many more steps of "train", "test" or "predict" may run before the next look."""
+        hooks = [f"on_{mode}_batch_{when}" for when in ("begin", "end")]
+        looks = not self.sees_only_logs and any(overrides(self, hook) for hook in hooks)
+        return 1 if looks else math.inf
+
+    def _at_rest(self, run: Any) -> None:
+        """After all hooks of an epoch's end, and of a step after which the loop stands still.
+
+        The variables are those after that step: `run` (`run.py`) can take a snapshot of them.
+        """
+
+    def _release(self) -> None:
+        """However a loop ends, by an exception too: gives back what `on_train_begin` took."""
 
     def on_batch_begin(self, batch: int, logs: Any = None) -> None:
         """An older name of `on_train_batch_begin`."""
@@ -163,8 +183,8 @@ class CallbackList(Callback):
         params: given to all, as a dict.
 
     >>> hooks = CallbackList([ProgbarLogger()], add_history=True, epochs=1)
-    >>> hooks.needs_each_step, hooks.params
-    (False, {'epochs': 1})
+    >>> hooks.steps_until_look(), hooks.params
+    (inf, {'epochs': 1})
     """
 
     def __init__(
@@ -211,20 +231,17 @@ class CallbackList(Callback):
         for callback in self.callbacks:
             callback.set_model(model)
 
-    @property
-    def needs_each_step(self) -> bool:
-        """Whether a callback may look at the weights between two steps."""
-        return any(
-            not callback.sees_only_logs and overrides(callback, hook)
-            for callback in self.callbacks
-            for hook in BATCH_HOOKS + OLD_HOOKS
-        )
+    def steps_until_look(self, mode: str = "train") -> float:
+        """The least of all callbacks' answers."""
+        return min((c.steps_until_look(mode) for c in self.callbacks), default=math.inf)
 
-    def close(self) -> None:
-        """Takes a live bar away; for loops that an exception ends."""
+    def _at_rest(self, run: Any) -> None:
         for callback in self.callbacks:
-            if isinstance(callback, ProgbarLogger):
-                callback.close()
+            callback._at_rest(run)
+
+    def _release(self) -> None:
+        for callback in self.callbacks:
+            callback._release()
 
     def _bind(self) -> None:
         """Makes the batch hooks anew, of those callbacks that override them now."""
@@ -291,6 +308,8 @@ class History(Callback):
     >>> history.history
     {'loss': [0.5]}
     """
+
+    state_names = ("history", "epoch", "_epochs")
 
     def __init__(self) -> None:
         super().__init__()
@@ -375,6 +394,9 @@ class ProgbarLogger(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    def _release(self) -> None:
+        self.close()
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._training = True

@@ -1,12 +1,13 @@
 """The loop: batches through compiled steps, many steps in one call.
 
 One call runs as many steps as take about 0.3 s (measured, not assumed), so that the cost of a call
-is not noticed and the progress bar still moves; every step's own logs come back with it. When a
-callback must see the weights between two steps, a call is one step.
+is not noticed and the progress bar still moves; every step's own logs come back with it. A call
+ends where a callback must see the weights; if it must after each step, a call is one step.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -35,6 +36,25 @@ class Call(NamedTuple):
     start: int
     count: int
     batch_size: int
+
+
+def nothing() -> None:
+    """What an observer without wishes does."""
+
+
+class Observer(NamedTuple):
+    """Who follows the steps of a loop.
+
+    after: takes each step's logs and says whether to go on. before: is called before each step:
+    of a call's first before it runs, of the others before their logs are handed over. until_look:
+    how many steps may run in the next call. at_rest: is called when the variables are those after
+    the step whose logs came last.
+    """
+
+    after: Callable[[dict[str, float]], bool]
+    before: Callable[[], None] = nothing
+    until_look: Callable[[], float] = lambda: math.inf
+    at_rest: Callable[[], None] = nothing
 
 
 class Executor:
@@ -66,19 +86,9 @@ class Executor:
         return signature, self.steps[signature]
 
     def run(
-        self,
-        mode: str,
-        segment: Segment,
-        before: Callable[[], None],
-        on_logs: Callable[[dict[str, float]], bool],
-        one_by_one: bool,
-        fixed: int | None = None,
+        self, mode: str, segment: Segment, observer: Observer, fixed: int | None = None
     ) -> bool:
-        """Runs a segment's steps; `on_logs` takes each step's logs and says whether to go on.
-
-        `before` is called before each step: before it runs when steps go one by one, else before
-        its logs are handed over.
-        """
+        """Runs a segment's steps, `fixed` in a call if that is given; whether to go on."""
         signature, step = self.step(mode, segment.data, segment.batch_size)
         arrays = [self.place(a) for a in jax.tree.leaves(segment.data)]
         rows = tuple(np.shape(a)[0] for a in jax.tree.leaves(segment.data))
@@ -87,11 +97,11 @@ class Executor:
             program = repeat(step.program, CAPACITY, rows[0], len(segment.order))
             self.calls[key] = self.engine.compile(program)
         call, order = self.calls[key], self.engine.put(segment.order)
-        start = 0
+        start = segment.first
         while start < segment.steps:
-            count = self._count(key, fixed, one_by_one, segment.steps - start)
-            if one_by_one:
-                before()
+            most = min(observer.until_look(), segment.steps - start, CAPACITY)
+            count = int(min(self._wanted(key, fixed), most))
+            observer.before()
             began = time.perf_counter()
             state = self._state(step)
             if self.watch:
@@ -105,10 +115,11 @@ class Executor:
             self.steps_run += count
             began, go_on = time.perf_counter(), True
             for i in range(count):
-                if not one_by_one:
-                    before()
+                if i:
+                    observer.before()
                 values = {n: _plain(v[i]) for n, v in zip(step.logs, logs, strict=True)}
-                go_on = on_logs(values)
+                go_on = observer.after(values)
+            observer.at_rest()
             self.hook_seconds += time.perf_counter() - began
             if not go_on:
                 return False
@@ -150,14 +161,12 @@ class Executor:
         for variable, value in zip(step.variables, outputs, strict=False):
             variable._value = value
 
-    def _count(self, key: Any, fixed: int | None, one_by_one: bool, left: int) -> int:
-        if one_by_one:
-            return 1
+    def _wanted(self, key: Any, fixed: int | None) -> int:
+        """Steps of a call as asked for, or as many as take the time of one."""
         if fixed is not None:
-            return min(fixed, left, CAPACITY)
+            return fixed
         pace = self.pace.get(key)
-        wanted = 1 if pace is None else max(1, int(SECONDS_PER_CALL / pace))
-        return min(wanted, left, CAPACITY)
+        return 1 if pace is None else max(1, int(SECONDS_PER_CALL / pace))
 
     def _measure(self, key: Any, seconds: float) -> None:
         """The first call of all compiles: it is not a measure of the pace."""

@@ -18,6 +18,7 @@ import numpy as np
 from carnyx.core.config import public
 from carnyx.data.adapters import ArraySource, adapt
 from carnyx.data.batches import OutOfData, Segment
+from carnyx.train.loop import Observer
 
 SMOOTHING = 0.9  # the fraction kept of the running mean of the losses
 
@@ -115,7 +116,7 @@ def sweep(
         optimizer._rate = lambda step: rate(step - first)
         model.train_step = _own_losses(model, optimizer)
         for segment in _segments(source, steps, seed):
-            if not model._run_segment("train", segment, lambda: None, curve.add, False):
+            if not model._run_segment("train", segment, Observer(curve.add)):
                 break
     if len(curve.losses) < steps and not curve.diverged:
         warnings.warn(

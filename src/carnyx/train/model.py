@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -22,9 +22,10 @@ from carnyx.data.adapters import adapt, split
 from carnyx.data.batches import OutOfData
 from carnyx.program.cost import costs
 from carnyx.train.callbacks import CallbackList, History
-from carnyx.train.loop import Executor
+from carnyx.train.loop import Executor, Observer
 from carnyx.train.lr_finder import LearningRates, sweep
 from carnyx.train.objective import Objective
+from carnyx.train.run import Run
 from carnyx.train.step import Signature, trace_step
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Trainer(Network):
     stop_training = False
     _objective: Objective | None = None
     _executor: Executor | None = None
+    _fitting: Run | None = None  # the `fit` in progress
     _engine: str | None = None
     _steps_per_execution: Any = "auto"
     run_eagerly = False
@@ -92,7 +94,7 @@ class Trainer(Network):
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: all but what is compiled, which is made anew when needed."""
-        return {**self.__dict__, "_executor": None}
+        return {**self.__dict__, "_executor": None, "_fitting": None}
 
     @property
     def compiled(self) -> bool:
@@ -272,31 +274,34 @@ class Trainer(Network):
         )
         callbacks = self._callbacks(callbacks, verbose, source, epochs=epochs, history=True)
         self.stop_training = False
-        with self._running(callbacks):
-            self._train(
-                source, validation, callbacks, range(initial_epoch, epochs), validation_freq
-            )
+        run = Run(self, source, validation, callbacks.callbacks, initial_epoch)
+        with self._running(callbacks, run):
+            self._train(run, callbacks, epochs, validation_freq)
         return self.history
 
-    def _train(
-        self, source: Any, validation: Any, callbacks: CallbackList, epochs: range, due: Any
-    ) -> None:
+    def _train(self, run: Run, callbacks: CallbackList, epochs: int, due: Any) -> None:
         """The epochs of `fit`: train, validate, tell the callbacks."""
         callbacks.on_train_begin()
-        logs: dict[str, Any] = {}
-        for epoch in epochs:
+        run.resume()
+        logs = run.logs
+        for epoch in range(run.epoch, epochs):
+            if run.stopped and not run.batch:
+                break
             callbacks.on_epoch_begin(epoch)
+            run.begin_epoch()
             try:
-                logs = self._epoch("train", source, callbacks, epoch)
+                logs = self._epoch("train", run.source, callbacks, epoch, run)
             except OutOfData as error:
-                if epoch == epochs.start:
+                if epoch == run.first:
                     raise
                 warnings.warn(f"{error} Training ends after {epoch} epochs.", stacklevel=3)
                 break
-            if validation is not None and _due(epoch, due):
-                found = self._epoch("test", validation, callbacks, epoch)
+            if run.validation is not None and _due(epoch, due):
+                found = self._epoch("test", run.validation, callbacks, epoch)
                 logs |= {f"val_{name}": value for name, value in found.items()}
             callbacks.on_epoch_end(epoch, logs)
+            run.end_epoch(logs)
+            callbacks._at_rest(run)
             if self.stop_training:
                 break
         if self.optimizer is not None:
@@ -304,12 +309,14 @@ class Trainer(Network):
         callbacks.on_train_end(logs)
 
     @contextlib.contextmanager
-    def _running(self, callbacks: CallbackList) -> Iterator[None]:
+    def _running(self, callbacks: CallbackList, run: Run | None = None) -> Iterator[None]:
         """Whatever ends a loop, the live bar is taken away and the data let go of."""
+        outer, self._fitting = self._fitting, run or self._fitting
         try:
             yield
         finally:
-            callbacks.close()
+            self._fitting = outer
+            callbacks._release()
             self.executor.forget_data()
 
     def profile(
@@ -438,7 +445,7 @@ class Trainer(Network):
             return True
 
         for segment in source.segments(0):
-            self._run_segment(mode, segment, lambda: None, keep, one_by_one=True)
+            self._run_segment(mode, segment, Observer(keep))
         self.executor.forget_data()
         logs = dict(sorted(last.items()))
         return logs if as_dict else self._listed(logs)
@@ -498,28 +505,36 @@ class Trainer(Network):
             self._executor = Executor(self, self._engine)
         return self._executor
 
-    def _epoch(self, mode: str, source: Any, callbacks: CallbackList, epoch: int) -> dict[str, Any]:
-        """One pass over the data; returns the last logs."""
-        self.reset_metrics()
-        name = "train" if mode == "train" else "test"
-        begin = getattr(callbacks, f"on_{name}_batch_begin")
-        end = getattr(callbacks, f"on_{name}_batch_end")
+    def _epoch(
+        self, mode: str, source: Any, callbacks: CallbackList, epoch: int, run: Run | None = None
+    ) -> dict[str, Any]:
+        """One pass over the data, of which a `run` may have done a part; returns the last logs."""
+        index, last = (run.batch, run.logs) if run and run.batch else (0, {})
+        if not index:
+            self.reset_metrics()
+        begin = getattr(callbacks, f"on_{mode}_batch_begin")
+        end = getattr(callbacks, f"on_{mode}_batch_end")
         if mode == "test":
             callbacks.on_test_begin()
-        last: dict[str, Any] = {}
-        index = 0
 
-        def on_logs(logs: dict[str, Any]) -> bool:
+        def after(logs: dict[str, Any]) -> bool:
             nonlocal index, last
             last = logs
+            if run:
+                run.step(logs)
             end(index, logs)
             index += 1
             return not self.stop_training
 
-        one_by_one = callbacks.needs_each_step
+        observer = Observer(
+            after,
+            before=lambda: begin(index),
+            until_look=lambda: callbacks.steps_until_look(mode),
+            at_rest=lambda: callbacks._at_rest(run) if run else None,
+        )
         self.executor.keep_data(source.arrays)
-        for segment in source.segments(epoch):
-            if not self._run_segment(mode, segment, lambda: begin(index), on_logs, one_by_one):
+        for segment in () if run and run.stopped else source.segments(epoch):
+            if not self._run_segment(mode, segment, observer):
                 break
         if not last:
             raise ValueError(f"{source!r} gave no batch: there is nothing to {mode} on.")
@@ -528,25 +543,19 @@ class Trainer(Network):
             callbacks.on_test_end(last)
         return last
 
-    def _run_segment(
-        self,
-        mode: str,
-        segment: Any,
-        before: Callable[[], None],
-        on_logs: Callable[..., bool],
-        one_by_one: bool,
-    ) -> bool:
+    def _run_segment(self, mode: str, segment: Any, observer: Observer) -> bool:
         self._use_averages(mode != "train")
         if not self.run_eagerly:
             fixed = self._steps_per_execution
-            return self.executor.run(
-                mode, segment, before, on_logs, one_by_one, None if fixed == "auto" else int(fixed)
-            )
+            fixed = None if fixed == "auto" else int(fixed)
+            return self.executor.run(mode, segment, observer, fixed)
         step = self.train_step if mode == "train" else self.test_step
         for batch in _segment_batches(segment):
-            before()
+            observer.before()
             logs = step(jax.tree.map(jax.numpy.asarray, batch))
-            if not on_logs({k: np.asarray(v).tolist() for k, v in logs.items()}):
+            go_on = observer.after({k: np.asarray(v).tolist() for k, v in logs.items()})
+            observer.at_rest()
+            if not go_on:
                 return False
         return True
 
@@ -699,7 +708,7 @@ def _due(epoch: int, frequency: Any) -> bool:
 
 
 def _segment_batches(segment: Any) -> Any:
-    for i in range(segment.steps):
+    for i in range(segment.first, segment.steps):
         rows = segment.order[i * segment.batch_size : (i + 1) * segment.batch_size]
         yield jax.tree.map(lambda a, rows=rows: a[rows], segment.data)
 

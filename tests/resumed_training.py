@@ -1,0 +1,113 @@
+"""A training that `test_resume.py` kills, started as a process of its own: folder, kind of data.
+
+Prints "training" when the first step is done, and writes what came out to `end.npz`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import carnyx
+from carnyx import callbacks, layers, utils
+
+ROWS, EPOCHS, BATCH = 460, 6, 8
+
+
+class Batches(carnyx.utils.PyDataset):
+    """By index, with noise from NumPy's global generator and rows that change places."""
+
+    def __init__(self, x: Any, y: Any) -> None:
+        super().__init__()
+        self.x, self.y, self.rows = x, y, np.arange(len(x))
+
+    def __len__(self) -> int:
+        return -(-ROWS // BATCH)
+
+    def __getitem__(self, i: int) -> Any:
+        rows = self.rows[i * BATCH :][:BATCH]
+        return self.x[rows] + np.random.normal(0, 0.1), self.y[rows]  # noqa: NPY002
+
+    def on_epoch_end(self) -> None:
+        self.rows = self.rows[::-1]
+
+
+class Slow(callbacks.Callback):
+    """Makes steps take long enough to be killed, and says when the first is done."""
+
+    sees_only_logs = True
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        print("training", flush=True)
+        time.sleep(PAUSE)
+
+
+def generated(x: Any, y: Any) -> Iterator[Any]:
+    random = np.random.default_rng(3)
+    while True:
+        rows = random.integers(0, ROWS, BATCH)
+        yield x[rows], y[rows]
+
+
+def fit(model: Any, kind: str, x: Any, y: Any, **arguments: Any) -> Any:
+    if kind == "arrays":
+        return model.fit(x, y, batch_size=BATCH, **arguments)
+    if kind == "parts":  # epochs that begin in the middle of a pass
+        return model.fit(x, y, batch_size=BATCH, steps_per_epoch=40, **arguments)
+    if kind == "dataset":
+        return model.fit(Batches(x, y), **arguments)
+    if kind == "stored":
+        np.save(FOLDER / "x.npy", x)
+        rows = np.load(FOLDER / "x.npy", mmap_mode="r")
+        return model.fit(rows, y, batch_size=BATCH, **arguments)
+    assert kind == "generator"
+    return model.fit(generated(x, y), steps_per_epoch=50, **arguments)
+
+
+def main() -> None:
+    utils.set_random_seed(5)
+    random = np.random.default_rng(0)
+    x = random.normal(size=(ROWS, 12)).astype("float32")
+    y = (x[:, :3].argmax(1)).astype("int32")
+    model = carnyx.Sequential(
+        [
+            layers.Dense(24, "relu"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.3),
+            layers.Dense(3, "softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    hooks = [
+        callbacks.BackupAndRestore(FOLDER / "backup", FREQUENCY, double_checkpoint=True),
+        callbacks.ReduceLROnPlateau(patience=1, min_delta=0.1, factor=0.8),
+        callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.97),
+        callbacks.EarlyStopping(patience=20, restore_best_weights=True),
+        Slow(),
+    ]
+    history = fit(
+        model,
+        KIND,
+        x,
+        y,
+        epochs=EPOCHS,
+        verbose=0,
+        validation_data=(x[:64], y[:64]),
+        callbacks=hooks,
+    )
+    values = [v.numpy() for v in [*model.variables, *model.optimizer.variables]]
+    named = {f"value{i}": value for i, value in enumerate(values)}
+    text = np.array(json.dumps([history.history, history.epoch], sort_keys=True))
+    np.savez(FOLDER / "end.npz", history=text, **named)
+
+
+if __name__ == "__main__":
+    FOLDER, KIND, FREQUENCY = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+    PAUSE = float(sys.argv[4])
+    main()
