@@ -84,7 +84,7 @@ def run_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optiona
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     for name in [name for name in sys.modules if name.partition(".")[0] == "keras"]:
-        monkeypatch.delitem(sys.modules, name)  # other tests' oracle: a page may give it a new sense
+        monkeypatch.delitem(sys.modules, name)  # a page may give it a new sense
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks(page):
         if block.needs and (not optional or block.missing):
