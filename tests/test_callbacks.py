@@ -154,8 +154,8 @@ def test_scheduler_is_that_of_keras(schedule: Any) -> None:
 CHECKPOINTS = [
     dict(filepath="{epoch:02d}.weights.h5", save_weights_only=True),
     dict(filepath="deep/er/{epoch}-{val_loss:.2f}.keras"),
-    dict(filepath="{epoch}.h5", save_best_only=True),
-    dict(filepath="{epoch}.h5", save_best_only=True, mode="max", initial_value_threshold=1.5),
+    dict(filepath="{epoch}.keras", save_best_only=True),
+    dict(filepath="{epoch}.keras", save_best_only=True, mode="max", initial_value_threshold=1.5),
     dict(filepath="{epoch}-{batch}.weights.h5", save_weights_only=True, save_freq=5),
     dict(filepath="best.keras", save_best_only=True, save_freq=2),
     dict(filepath="{epoch}.keras", save_freq=1),

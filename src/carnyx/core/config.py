@@ -390,9 +390,9 @@ def _own_function(name: Any) -> Any:
     """Our public function of a name that Keras's files give without a module."""
     for module in map(public, OWN_FUNCTIONS):
         found = getattr(module, name, None) if isinstance(name, str) else None
-        if name in getattr(module, "__all__", ()) and callable(found):
-            if not isinstance(found, type):
-                return found
+        known = name in getattr(module, "__all__", ())
+        if known and callable(found) and not isinstance(found, type):
+            return found
     return _own_class("builtins", name)
 
 
@@ -400,8 +400,9 @@ def _own_class(module: str | None, name: str) -> Any:
     if module in OWN_MODULES and module != "builtins":
         home = importlib.import_module(OWN_MODULES[module])
         public = getattr(home, "__all__", [])
-        if name in public:
-            return getattr(home, name)
+        found = getattr(home, name) if name in public else None
+        if isinstance(found, type) and hasattr(found, "from_config"):
+            return found
         hint = nearest(name, public)
     else:
         hint = ""

@@ -1,4 +1,4 @@
-"""Whole models in files: `.keras` archives that Keras writes and reads too, and folders of the same.
+"""Whole models in files: `.keras` archives, which Keras writes and reads too, and such folders.
 
 An archive holds `metadata.json`, `config.json` (what the model is made of and what it was compiled
 with), `model.weights.h5` (weights and the optimizer's state, see `weights.py`), and below `assets/`
