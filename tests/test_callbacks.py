@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import carnyx
 from carnyx import callbacks as ours
 from carnyx.train import hooks, progress
 from carnyx.train.progress import Progbar
@@ -153,8 +154,8 @@ def test_scheduler_is_that_of_keras(schedule: Any) -> None:
 CHECKPOINTS = [
     dict(filepath="{epoch:02d}.weights.h5", save_weights_only=True),
     dict(filepath="deep/er/{epoch}-{val_loss:.2f}.keras"),
-    dict(filepath="{epoch}.h5", save_best_only=True),
-    dict(filepath="{epoch}.h5", save_best_only=True, mode="max", initial_value_threshold=1.5),
+    dict(filepath="{epoch}.keras", save_best_only=True),
+    dict(filepath="{epoch}.keras", save_best_only=True, mode="max", initial_value_threshold=1.5),
     dict(filepath="{epoch}-{batch}.weights.h5", save_weights_only=True, save_freq=5),
     dict(filepath="best.keras", save_best_only=True, save_freq=2),
     dict(filepath="{epoch}.keras", save_freq=1),
@@ -319,7 +320,7 @@ def test_callback_without_super_init_works() -> None:
     ("make", "error", "message"),
     [
         (lambda: ours.EarlyStopping(mode="down"), ValueError, "mode is 'auto', 'min' or 'max'"),
-        (lambda: ours.ModelCheckpoint("a.txt"), ValueError, "must end in '.keras' or '.h5'"),
+        (lambda: ours.ModelCheckpoint("a.txt"), ValueError, "must end in '.keras'"),
         (lambda: ours.ModelCheckpoint("a.keras", save_freq=0), ValueError, "save_freq is"),
         (lambda: ours.ModelCheckpoint("a.keras", save_freq=True), ValueError, "save_freq is"),
         (lambda: ours.ReduceLROnPlateau(factor=1.5), ValueError, r"factor is in \(0, 1\)"),
@@ -377,6 +378,23 @@ def test_failed_save_leaves_the_old_file_whole(tmp_path: Path) -> None:
         callback.on_epoch_end(1, {})
     assert [p.name for p in tmp_path.iterdir()] == ["a.keras"]
     assert (tmp_path / "a.keras").read_text() == "whole"
+
+
+def test_checkpoint_keeps_the_whole_best_model(tmp_path: Path) -> None:
+    model = carnyx.Sequential([carnyx.Input((2,)), carnyx.layers.Dense(1)])
+    model.compile(carnyx.optimizers.SGD(0.1, momentum=0.9), "mse")
+    x = RNG.normal(size=(16, 2)).astype("float32")
+    callback = ours.ModelCheckpoint(
+        tmp_path / "{epoch:02d}-{loss:.2f}.keras", monitor="loss", save_best_only=True
+    )
+    history = model.fit(x, x[:, :1], epochs=3, verbose=0, callbacks=[callback])
+    names = [f"{i + 1:02d}-{v:.2f}.keras" for i, v in enumerate(history.history["loss"])]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    best: Any = carnyx.saving.load_model(tmp_path / names[-1])
+    assert best.evaluate(x, x[:, :1], verbose=0) == model.evaluate(x, x[:, :1], verbose=0)
+    for one in (best, model):
+        one.fit(x, x[:, :1], shuffle=False, verbose=0)
+    np.testing.assert_allclose(best.get_weights()[0], model.get_weights()[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -311,14 +311,16 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None, **
     _built = {} if before is None else before
     try:
         with CustomObjectScope(custom_objects or {}):
-            return _revive(config)
+            return _revive(config, build=True)
     finally:
         _built = before
 
 
-def _revive(value: Any) -> Any:
+def _revive(value: Any, build: bool = False) -> Any:
+    """The object of a value; `build` its layers too, but not those in their configs: they will be
+    built by the layer that they belong to, or are patterns that it copies."""
     if isinstance(value, list):
-        return [_revive(item) for item in value]
+        return [_revive(item, build) for item in value]
     if not (isinstance(value, dict) and "class_name" in value and "config" in value):
         return value
     name, config = value["class_name"], value["config"]
@@ -339,13 +341,13 @@ def _revive(value: Any) -> Any:
     shared = value.get("shared_object_id")
     if _built is not None and shared in _built:
         return _built[shared]
-    made = _made(value, name, config)
+    made = _made(value, name, config, build)
     if _built is not None and shared is not None:
         _built[shared] = made
     return made
 
 
-def _made(value: dict[str, Any], name: Any, config: Any) -> Any:
+def _made(value: dict[str, Any], name: Any, config: Any, build: bool) -> Any:
     """The object or function of a config's entry, new."""
     registered = value.get("registered_name")
     target = get_registered_object(registered or name) or get_registered_object(name)
@@ -356,7 +358,7 @@ def _made(value: dict[str, Any], name: Any, config: Any) -> Any:
     if isinstance(config, dict):
         _refuse_paths(target, config)
     instance = target.from_config(config)
-    shapes = value.get("build_config")
+    shapes = build and value.get("build_config")
     if shapes and hasattr(instance, "build_from_config"):
         instance.build_from_config(shapes.get(SEVERAL, shapes))
     return instance
@@ -388,9 +390,9 @@ def _own_function(name: Any) -> Any:
     """Our public function of a name that Keras's files give without a module."""
     for module in map(public, OWN_FUNCTIONS):
         found = getattr(module, name, None) if isinstance(name, str) else None
-        if name in getattr(module, "__all__", ()) and callable(found):
-            if not isinstance(found, type):
-                return found
+        known = name in getattr(module, "__all__", ())
+        if known and callable(found) and not isinstance(found, type):
+            return found
     return _own_class("builtins", name)
 
 
@@ -398,8 +400,9 @@ def _own_class(module: str | None, name: str) -> Any:
     if module in OWN_MODULES and module != "builtins":
         home = importlib.import_module(OWN_MODULES[module])
         public = getattr(home, "__all__", [])
-        if name in public:
-            return getattr(home, name)
+        found = getattr(home, name) if name in public else None
+        if isinstance(found, type) and hasattr(found, "from_config"):
+            return found
         hint = nearest(name, public)
     else:
         hint = ""

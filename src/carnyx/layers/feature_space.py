@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from carnyx.core import dtypes
-from carnyx.core.config import Configurable, deserialize, unique_name
+from carnyx.core.config import Configurable, build_config, deserialize, public, unique_name
 from carnyx.core.errors import nearest
 from carnyx.core.graph import Input
 from carnyx.core.layer import Layer
@@ -264,6 +264,23 @@ class FeatureSpace(Layer):
             "crosses": [Cross.from_config(c["config"]) for c in config["crosses"]],
         }
         return cls(**{**config, **parts})
+
+    # ---- files
+
+    def get_build_config(self) -> dict[str, Any]:
+        """What each feature's layer was built with."""
+        return {name: build_config(layer) for name, layer in self.preprocessors.items()}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Builds the features' layers."""
+        for name, shapes in config.items():
+            layer = self.preprocessors.get(name)
+            if layer is not None and shapes and not layer.built:
+                layer.build_from_config(shapes)
+
+    def save(self, filepath: Any) -> None:
+        """Writes the space and what it learnt to a `.keras` file, for `load_model` and Keras."""
+        public("save").save_model(self, filepath)
 
     # ---- learning and calling
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from carnyx import activations
-from carnyx.core.config import deserialize, serialize_object
+from carnyx.core.config import serialize_object
 from carnyx.core.layer import BASE_CONFIG, InputSpec, Layer, call_parameters
 from carnyx.core.variable import Variable
 from carnyx.layers.cells import (
@@ -517,14 +517,6 @@ class Bidirectional(Layer):
         if self._given_backward:
             config["backward_layer"] = serialize_object(self.backward_layer)
         return config
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        config = dict(config)
-        for key in ("layer", "backward_layer"):
-            if isinstance(config.get(key), dict):
-                config[key] = deserialize(config[key])
-        return cls(**config)
 
 
 def _twin(layer: Any, prefix: str, go_backwards: bool | None) -> Any:

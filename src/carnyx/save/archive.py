@@ -1,9 +1,8 @@
-"""Whole models in files: `.keras` archives that Keras writes and reads too, and folders of the same.
+"""Whole models in files: `.keras` archives, which Keras writes and reads too, and such folders.
 
 An archive holds `metadata.json`, `config.json` (what the model is made of and what it was compiled
 with), `model.weights.h5` (weights and the optimizer's state, see `weights.py`), and below `assets/`
-what layers write themselves, such as vocabularies. Reading Keras's older `.h5` files is in
-`legacy.py`.
+what layers write themselves, such as vocabularies. Keras's older `.h5` files are not read.
 
 A file is read as data from a stranger: its config builds our own classes and what the user
 registered or passed (`core/config.py`), its entries are looked up by the names above and never by
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import shutil
 import tempfile
 import warnings
@@ -25,7 +23,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from carnyx.core.config import build_config, deserialize, serialize_object, sharing
+from carnyx.core.config import build_config, deserialize, public, serialize_object, sharing
 from carnyx.core.errors import nearest
 from carnyx.save.weights import path_of, places, read_weights, write_weights, written_beside
 
@@ -57,7 +55,7 @@ def save_model(
     Args:
         filepath: ends in ".keras"; or an open binary file; or, for zipped=False, a folder's name.
         overwrite: False refuses to replace what is there.
-        zipped: None is True for what ends in ".keras".
+        zipped: None is True.
 
     Raises ValueError for other endings, FileExistsError.
     """
@@ -70,7 +68,7 @@ def save_model(
             _pack(Path(folder), filepath)
         return
     path = path_of(filepath)
-    zipped = path.suffix == ".keras" if zipped is None else zipped
+    zipped = True if zipped is None else zipped
     _check_ending(path, zipped)
     if path.exists() and not overwrite:
         raise FileExistsError(f"save_model: {path} exists, and overwrite=False.")
@@ -90,20 +88,18 @@ def save_model(
 
 def _check_ending(path: Path, zipped: bool) -> None:
     if zipped and path.suffix != ".keras":
-        raise ValueError(f"save_model: an archive ends in '.keras'. Received: {str(path)!r}")
+        old = " Keras's older HDF5 files are not written." if path.suffix in ENDINGS else ""
+        raise ValueError(f"save_model: the file ends in '.keras'.{old} Received: {str(path)!r}")
     if not zipped and path.suffix in ENDINGS:
         raise ValueError(
-            f"save_model: {str(path)!r} with zipped=False would be a folder, whose name does not "
-            "end so. (Keras's older .h5 files are read, not written: save to '.keras'.)"
-            if path.suffix == ".keras"
-            else f"save_model: Keras's older {path.suffix} files are read by load_model, and not "
-            f"written: save to '.keras'. Received: {str(path)!r}"
+            f"save_model: with zipped=False the model is a folder, whose name does not end in "
+            f"'{path.suffix}'. Received: {str(path)!r}"
         )
 
 
 def _stage(model: Any, folder: Path) -> None:
     """Writes the parts of an archive into an empty folder."""
-    if not model.built:
+    if not model.built and hasattr(model, "compile"):
         warnings.warn(
             f"Model '{model.name}' is not built: the file holds what it is made of and no weights. "
             "Call it on data, or build() it, before it is saved.",
@@ -116,9 +112,10 @@ def _stage(model: Any, folder: Path) -> None:
     write_weights(model, folder / WEIGHTS)
     for place, layer in places(model, "", set()):
         if hasattr(layer, "save_assets"):
-            own = folder / ASSETS / place
-            own.mkdir(parents=True, exist_ok=True)
-            layer.save_assets(str(own))
+            kept_inside = isinstance(layer, public("layers").TextVectorization)  # in Keras, twice
+            for own in [place, f"{place}/_lookup_layer"] if kept_inside else [place]:
+                (folder / ASSETS / own).mkdir(parents=True, exist_ok=True)
+                layer.save_assets(str(folder / ASSETS / own))
     for own in sorted((folder / ASSETS).rglob("*"), reverse=True):
         if own.is_dir() and not any(own.iterdir()):
             own.rmdir()
@@ -142,8 +139,8 @@ def load_model(
     """The model that `save_model`, or Keras, wrote: its weights, and (`compile`) its training.
 
     Args:
-        filepath: of a `.keras` archive, a folder of its parts or one of Keras's older `.h5` files;
-            or an open binary file with an archive.
+        filepath: of a `.keras` archive or a folder of its parts; or an open binary file with an
+            archive.
         custom_objects: name -> class or function, for what is neither ours nor registered.
         compile: whether to compile it as it was, with the optimizer's state.
         safe_mode: kept for Keras's signature: code in files is never run, whatever this says.
@@ -156,9 +153,10 @@ def load_model(
             hint = nearest(path.name, [p.name for p in path.parent.glob("*")])
             raise FileNotFoundError(f"load_model: there is no {path}.{hint}")
         if path.suffix in (".h5", ".hdf5"):
-            from carnyx.save.legacy import load_legacy
-
-            return load_legacy(path, custom_objects, compile)
+            raise ValueError(
+                f"load_model: {path} is one of Keras's older HDF5 files, which are not read. Load "
+                "it in Keras, and save it from there to '.keras'."
+            )
         if path.is_dir():
             return _load(Parts(path, None), path, custom_objects, compile)
     with opened(filepath) as parts:
@@ -175,8 +173,7 @@ def _load(parts: Parts, where: Any, custom_objects: Any, compile: bool) -> Any:
         weights = Path(folder) / WEIGHTS
         if not parts.copy(WEIGHTS, weights):
             raise ValueError(f"load_model: {where} has no '{WEIGHTS}'.")
-        if model.built:
-            read_weights(model, weights)
+        read_weights(model, weights)
     return model
 
 

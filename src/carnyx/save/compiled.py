@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from carnyx.core.config import CustomObjectScope, deserialize, serialize
+from carnyx.core.config import CustomObjectScope, deserialize, public, serialize
 
 PARTS = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
@@ -30,9 +30,7 @@ def compile_from_config(model: Any, config: dict[str, Any]) -> None:
     """Compiles a model with what `compile_config`, or Keras, gave, and builds the optimizer.
 
     Keras's default of one step a call is taken for our "auto", which gives the same results."""
-    from carnyx.train.model import Trainer
-
-    if type(model).compile is not Trainer.compile:
+    if type(model).compile is not public("models").Model.compile:
         warnings.warn(
             f"{type(model).__name__} has a compile() of its own, so '{model.name}' was not "
             "compiled. Define compile_from_config(config) and get_compile_config() in it.",

@@ -218,11 +218,11 @@ Received: 'best.h5'
                 "ModelCheckpoint: save_freq is 'epoch' or a number of batches from 1. "
                 f"Received: {save_freq!r}"
             )
-        endings = (".weights.h5",) if save_weights_only else (".keras", ".h5")
-        if not self.filepath.endswith(endings):
+        ending = ".weights.h5" if save_weights_only else ".keras"
+        if not self.filepath.endswith(ending):
             raise ValueError(
                 f"ModelCheckpoint: with save_weights_only={save_weights_only} the file must end "
-                f"in {' or '.join(map(repr, endings))}. Received: {self.filepath!r}"
+                f"in '{ending}'. Received: {self.filepath!r}"
             )
         self._batches, self._epoch = 0, 0
 
