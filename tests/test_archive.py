@@ -191,7 +191,14 @@ def agree(one: Any, other: Any, x: Any, tolerance: float = 1e-5) -> None:
         np.testing.assert_allclose(a, b, atol=tolerance, rtol=tolerance)
 
 
-@pytest.mark.parametrize("make", MODELS, ids=lambda m: m.__name__)
+QUICK = (deferred, functional, custom)  # the others take long to compile in two libraries
+
+
+@pytest.mark.parametrize(
+    "make",
+    [m if m in QUICK else pytest.param(m, marks=pytest.mark.slow) for m in MODELS],
+    ids=lambda m: m.__name__,
+)
 def test_models_go_both_ways_and_train_on(make: Any, tmp_path: Path) -> None:
     carnyx.utils.set_random_seed(1)
     theirs().utils.set_random_seed(1)

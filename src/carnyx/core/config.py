@@ -54,7 +54,7 @@ PATHS = ("vocabulary", "idf_weights", "filepath")
 SEVERAL = "shapes_dict"
 
 _registered: dict[str, Any] = {}
-_written: dict[int, tuple[Any, dict[str, Any]]] | None = None  # inside `sharing()`
+_written: dict[int, tuple[Any, dict[str, Any], int]] | None = None  # inside `sharing()`
 _built: dict[Any, Any] | None = None  # shared_object_id -> object, inside `deserialize`
 _scopes: list[dict[str, Any]] = []
 _counts: dict[str, int] = {}
@@ -206,11 +206,10 @@ def serialize_object(value: Any) -> dict[str, Any]:
     config = _serialize_object(value)
     if _written is not None and hasattr(value, "get_build_config"):
         if id(value) in _written:
-            first = _written[id(value)][1]
-            number = first.setdefault("shared_object_id", len(_written))
-            config["shared_object_id"] = number
+            _, first, number = _written[id(value)]
+            first["shared_object_id"] = config["shared_object_id"] = number
         else:
-            _written[id(value)] = (value, config)
+            _written[id(value)] = (value, config, len(_written) + 1)
     return config
 
 
