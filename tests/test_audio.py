@@ -146,6 +146,8 @@ def test_kernels_may_be_frozen():
         (lambda: layers.MelSpectrogram(16, sequence_length=17), "at most fft_length=16"),
         (lambda: layers.MelSpectrogram(min_freq=9000.0), "above min_freq"),
         (lambda: layers.MelSpectrogram(16, 4, window="foo")(X), "'hann', 'hamming'"),
+        (lambda: layers.MelSpectrogram()(np.float32(3)), "at least 1 axes"),
+        (lambda: layers.STFTSpectrogram(window=np.ones(3))(X[..., None]), r"shape \(256,\)"),
         (lambda: layers.MelSpectrogram(num_mel_bins=0), "a whole number from 1"),
         (lambda: initializers.STFT("left"), "'real' or 'imag'"),
         (lambda: initializers.STFT()((8, 2, 5)), r"\[frame, 1, N / 2 \+ 1\]"),

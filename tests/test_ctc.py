@@ -73,6 +73,8 @@ def test_extremes_and_half_types():
     np.testing.assert_allclose(loss(LOGITS + 500), loss(LOGITS), rtol=1e-4)
     sure = np.where(np.eye(4)[[1, 0, 1]] > 0, 3e4, 0)[None]
     np.testing.assert_allclose(ops.ctc_loss([[1, 1]], sure, [2], [3]), 0, atol=1e-6)
+    blanks = ops.ctc_loss(np.zeros((5, 0), int), LOGITS, np.zeros(5), FRAMES)  # S = 0
+    np.testing.assert_allclose(blanks[3], loss(LOGITS)[3], rtol=1e-5)
     half = loss(jnp.asarray(LOGITS, "bfloat16"))
     assert half.dtype == jnp.float32
     rounded = LOGITS.astype("bfloat16").astype("float32")

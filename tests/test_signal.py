@@ -157,6 +157,7 @@ def test_symbols():
         (lambda: ops.stft(X, 6, 2, 8, "han"), "'hann', 'hamming'"),
         (lambda: ops.stft(X, 6, 2, 8, np.ones(5)), r"\(6,\)"),
         (lambda: ops.stft(X[:, :6], 6, 2, 8, center=False), "shorter than a frame"),
+        (lambda: ops.extract_sequences(3.0, 1, 1), "an axis of time"),
         (lambda: ops.view_as_complex(X), "size 2"),
     ],
 )

@@ -158,7 +158,13 @@ class STFT(Initializer):
         from scipy.signal import get_window  # 0.3 s to import
 
         if not isinstance(self.window, (str, tuple)):
-            return np.asarray(self.window, "float64")
+            window = np.asarray(self.window, "float64")
+            if window.shape != (frame,):
+                raise ValueError(
+                    f"STFT: an array as `window` has the shape ({frame},) of the frame. Received: "
+                    f"shape {window.shape}"
+                )
+            return window
         try:
             return np.asarray(get_window(self.window, frame, fftbins=self.periodic))
         except ValueError as error:

@@ -207,6 +207,7 @@ class MelSpectrogram(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.input_spec = InputSpec(min_ndim=1)
         self.fft_length = arguments.whole(self, "fft_length", fft_length, 2)
         self.sequence_stride = arguments.whole(self, "sequence_stride", sequence_stride)
         self.sequence_length = arguments.whole(

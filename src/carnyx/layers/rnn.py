@@ -107,6 +107,8 @@ class RNN(Layer):
         mask: Any = None,
         training: bool = False,
     ) -> Any:
+        if not sequences.shape[1]:
+            raise ValueError("the sequences have no steps: axis 1, time, must have size 1 or more")
         zeros = self._start(sequences.shape)
         tree = jax.tree.structure(zeros)
         if initial_state is not None:
@@ -118,6 +120,12 @@ class RNN(Layer):
         if len(states) != tree.num_leaves:
             raise ValueError(
                 f"the cell has {tree.num_leaves} states and `initial_state` {len(states)}."
+            )
+        shapes = [s.shape for s in jax.tree.leaves(zeros)]
+        if [s.shape for s in states] != shapes:
+            raise ValueError(
+                f"initial states must have the shapes {shapes} for this input. Received: "
+                f"{[s.shape for s in states]}"
             )
         states = [s.astype(self.compute_dtype) for s in states]
         outputs, states = self.run(sequences, jax.tree.unflatten(tree, states), mask, training)

@@ -70,7 +70,7 @@ def ctc_loss(
     labels = jnp.full((batch, 2 * size + 1), mask_index, target.dtype)
     labels = labels.at[:, 1::2].set(target)
     skips = (labels[:, 2:] != mask_index) & (labels[:, 2:] != labels[:, :-2])
-    cost = jnp.pad(jnp.where(skips, 0.0, IMPOSSIBLE), ((0, 0), (2, 0)), constant_values=IMPOSSIBLE)
+    cost = jnp.full(labels.shape, IMPOSSIBLE).at[:, 2:].set(jnp.where(skips, 0.0, IMPOSSIBLE))
     logp = jnp.take_along_axis(_log_probabilities(logits), labels[:, None], axis=-1)
     frames = jnp.arange(logits.shape[1])[:, None] < output_length
 

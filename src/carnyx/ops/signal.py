@@ -112,6 +112,13 @@ def _length(name: str, fft_length: Any) -> Any:
     return fft_length
 
 
+def _line(name: str, x: Any) -> Any:
+    x = jnp.asarray(x)
+    if not x.ndim:
+        raise ValueError(f"ops.{name}: x must have an axis of time, [..., T]. Received: a number")
+    return x
+
+
 def _framed(x: Any, length: int, stride: int) -> Any:
     """Frames side by side: [..., T] -> [..., frames, length]."""
     count = max((x.shape[-1] - length) // stride + 1, 0)
@@ -139,7 +146,7 @@ def extract_sequences(x: Any, sequence_length: int, sequence_stride: int) -> Any
     [[1, 2, 3], [3, 4, 5]]
     """
     _check_frames("extract_sequences", sequence_length, sequence_stride)
-    x = jnp.asarray(x)
+    x = _line("extract_sequences", x)
     if sequence_length > x.shape[-1]:
         return jnp.zeros((*x.shape[:-1], 0, sequence_length), x.dtype)
     return _framed(x, sequence_length, sequence_stride)
@@ -209,7 +216,7 @@ def stft(
     [(2, 11, 5), (2, 11, 5)]
     """
     _check_frames("stft", sequence_length, sequence_stride, fft_length)
-    x = _real(x)
+    x = _real(_line("stft", x))
     if center:
         edge = fft_length // 2
         x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(edge, edge)], mode="reflect")
