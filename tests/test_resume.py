@@ -477,24 +477,40 @@ def test_mistakes_in_arguments(arguments: dict[str, Any], message: str) -> None:
         callbacks.BackupAndRestore(**arguments)
 
 
+class Send(callbacks.Callback):
+    """SIGTERM in the middle of the first validation."""
+
+    sees_only_logs = True
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_interrupted_validation_is_done_again(tmp_path: Path) -> None:
+    def run(name: str, *more: Any) -> Fitted:
+        hooks = [callbacks.BackupAndRestore(tmp_path / name, save_freq=False), *more, Stop(-1, -1)]
+        return fit(lambda: (Noisy(),), hooks, epochs=2, validation_data=(X[:8], Y[:8]))
+
+    model, history, _ = run("whole")
+    wanted = values(model)
+    with pytest.raises(SystemExit, match="143"):
+        run("broken", Send())
+    model, found, stop = run("broken")
+    assert stop.seen[0] == (0, None)
+    assert values(model) == wanted and found == history
+
+
 def test_handler_of_sigterm_is_that_from_before(tmp_path: Path) -> None:
     called: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: called.append(number))
     try:
         mine = signal.getsignal(signal.SIGTERM)
 
-        class Send(callbacks.Callback):
-            sees_only_logs = True
-
-            def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
-                signal.raise_signal(signal.SIGTERM)
-
-        hooks = [callbacks.BackupAndRestore(tmp_path / "a", save_freq=False), Send(), Stop(-1, -1)]
+        hooks = [callbacks.BackupAndRestore(tmp_path / "a"), Send(), Stop(-1, -1)]
         with pytest.raises(SystemExit, match="143"):
-            fit(arrays, hooks, epochs=2, validation_data=(X, Y))
+            fit(arrays, hooks, batch_size=8, validation_data=(X[:8], Y[:8]))
         assert signal.getsignal(signal.SIGTERM) is mine and called == [signal.SIGTERM]
-        _, _, stop = fit(arrays, [hooks[0], Stop(-1, -1)], epochs=2, validation_data=(X, Y))
-        assert stop.seen[0] == (0, None), "the interrupted validation comes first"
+        fit(arrays, [hooks[0], Stop(-1, -1)], batch_size=8)
         assert signal.getsignal(signal.SIGTERM) is mine
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -230,7 +230,7 @@ class StreamSource:
             "steps": self.steps,
             "passes": self._passes,
             "batches": batches,
-            "epochs": self._epochs,
+            "epochs": self._epochs - bool(done and not self._begun),  # those before this one
             "given": self._given,
             "order": self._order,
             "done": done,
