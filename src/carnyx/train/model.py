@@ -317,8 +317,8 @@ class Trainer(Network):
             yield
         finally:
             self._fitting = outer
-            callbacks._release()
             self.executor.forget_data()
+            callbacks._release()
 
     def profile(
         self,

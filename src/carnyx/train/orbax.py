@@ -88,7 +88,8 @@ class OrbaxCheckpoint(MonitorCallback):
 
     def wait_until_finished(self) -> None:
         """Waits until all is written."""
-        self.checkpointer.wait()
+        if self.checkpointer is not None:  # between trainings nothing is being written
+            self.checkpointer.wait()
 
     def steps_until_look(self, mode: str = "train") -> float:
         if mode != "train" or self.save_freq == "epoch":
