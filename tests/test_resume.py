@@ -16,6 +16,7 @@ import pytest
 
 import carnyx
 from carnyx import callbacks, layers
+from carnyx.data.dataset import Dataset
 from carnyx.save import backup
 
 SCRIPT = Path(__file__).parent / "resumed_training.py"
@@ -217,6 +218,10 @@ def eighths(step: int) -> Any:
     return (lambda: iter([(X[i : i + 8], Y[i : i + 8]) for i in range(0, 32, step)]),)
 
 
+def samples(shuffle: bool = True) -> Dataset:
+    return Dataset.of_samples([*zip(X, Y, strict=True)], None, shuffle=shuffle, seed=3)
+
+
 class Noisy(Rows):
     """With noise from NumPy's global generator, and rows that change places each epoch."""
 
@@ -250,6 +255,8 @@ DATA: dict[str, tuple[Any, dict[str, Any]]] = {
     "generator": (lambda: (endless(),), dict(steps_per_epoch=4)),
     "function": (lambda: eighths(8), {}),
     "function, parts": (lambda: eighths(4), dict(steps_per_epoch=4)),
+    "shuffled samples": (lambda: (samples().batch(8),), {}),
+    "shuffling buffer": (lambda: (samples(False).shuffle(9, seed=3).batch(8),), {}),
     "NumPy's generator": (shuffled_by_numpy, {}),
 }
 

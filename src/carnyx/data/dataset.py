@@ -171,10 +171,12 @@ class Dataset:
 
     def shuffle(self, buffer_size: int, seed: int | None = None, **_: Any) -> Dataset:
         """Each item drawn from the next `buffer_size` ones, in a new order each pass."""
-        random = shuffler(True, seed)
-        assert random is not None
+        seeds = shuffler(True, seed)
+        assert seeds is not None
 
         def begin() -> Iterator[Any]:
+            # one draw a pass: a training that goes on in a later pass need not read those before
+            random = np.random.default_rng(seeds.integers(2**63))
             held: list[Any] = []
             for item in self:
                 held.append(item)

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from carnyx.core.config import build_config, deserialize, public, serialize_object, sharing
 from carnyx.core.errors import nearest
+from carnyx.save import orbax
 from carnyx.save.weights import path_of, places, read_weights, write_weights, written_beside
 
 METADATA, CONFIG, WEIGHTS, ASSETS = "metadata.json", "config.json", "model.weights.h5", "assets"
@@ -139,8 +140,8 @@ def load_model(
     """The model that `save_model`, or Keras, wrote: its weights, and (`compile`) its training.
 
     Args:
-        filepath: of a `.keras` archive or a folder of its parts; or an open binary file with an
-            archive.
+        filepath: of a `.keras` archive, a folder of its parts or an Orbax checkpoint; or an open
+            binary file with an archive.
         custom_objects: name -> class or function, for what is neither ours nor registered.
         compile: whether to compile it as it was, with the optimizer's state.
         safe_mode: kept for Keras's signature: code in files is never run, whatever this says.
@@ -157,6 +158,12 @@ def load_model(
                 f"load_model: {path} is one of Keras's older HDF5 files, which are not read. Load "
                 "it in Keras, and save it from there to '.keras'."
             )
+        checkpoint = orbax.find(path)
+        if checkpoint is not None:
+            config = parsed(orbax.config(checkpoint), path)
+            model = model_from_config(config, custom_objects, compile)
+            orbax.load_weights(model, checkpoint)
+            return model
         if path.is_dir():
             return _load(Parts(path, None), path, custom_objects, compile)
     with opened(filepath) as parts:

@@ -19,6 +19,7 @@ import numpy as np
 from carnyx.core.config import snake_case
 from carnyx.core.graph import Network
 from carnyx.core.layer import Layer
+from carnyx.save import orbax
 
 SUFFIX = ".weights.h5"
 _SKIPPED = ("_nodes", "_recorded", "_weights", "_losses", "_layers", "_operations", "optimizer")
@@ -147,8 +148,12 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None
     """Reads weights that `save_weights`, or Keras, wrote for a model of the same structure.
 
     Raises ValueError naming the layer whose weights the file lacks or has in other shapes; nothing
-    is assigned then. `skip_mismatch` leaves such layers as they are instead.
+    is assigned then. `skip_mismatch` leaves such layers as they are instead. A folder is read as
+    an Orbax checkpoint.
     """
+    checkpoint = orbax.find(path_of(filepath))
+    if checkpoint is not None:
+        return orbax.load_weights(model, checkpoint)
     read_weights(model, _path(filepath, "load_weights"), skip_mismatch)
 
 

@@ -21,6 +21,7 @@ from carnyx.core.settings import settings
 from carnyx.data.adapters import adapt, split
 from carnyx.data.batches import OutOfData
 from carnyx.program.cost import costs
+from carnyx.save.state_tree import set_state_tree, state_tree
 from carnyx.train.callbacks import CallbackList, History
 from carnyx.train.loop import Executor, Observer
 from carnyx.train.lr_finder import LearningRates, sweep
@@ -316,8 +317,8 @@ class Trainer(Network):
             yield
         finally:
             self._fitting = outer
-            callbacks._release()
             self.executor.forget_data()
+            callbacks._release()
 
     def profile(
         self,
@@ -658,7 +659,19 @@ class Trainer(Network):
                 "model.compile(optimizer=..., loss=...) first."
             )
 
-    # ---- files
+    # ---- values and files
+
+    def get_state_tree(self, value_format: str = "backend_tensor") -> dict[str, Any]:
+        """All values as dicts nested by the variables' paths: the groups "trainable_variables",
+        "non_trainable_variables", "optimizer_variables" and "metrics_variables".
+
+        `value_format` "numpy_array" makes copies.
+        """
+        return state_tree(self, value_format)
+
+    def set_state_tree(self, state_tree: dict[str, Any]) -> None:
+        """Assigns what `get_state_tree` gave, or some of its groups."""
+        set_state_tree(self, state_tree)
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """What `compile` was given, as plain data; None before it."""
@@ -683,7 +696,7 @@ class Trainer(Network):
         public("save").save_weights(self, filepath, overwrite)
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False) -> None:
-        """Reads them back."""
+        """Reads them back, or those of an Orbax checkpoint."""
         public("save").load_weights(self, filepath, skip_mismatch)
 
 

@@ -6,6 +6,7 @@ of references. How they are kept on disk is in `save/backup.py`, when in `backup
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -53,6 +54,7 @@ class Run:
         """Snapshots will be asked for."""
         self.source.recording = True
 
+    @functools.cached_property
     def _variables(self) -> list[Any]:
         model, optimizer = self.model, self.model.optimizer
         own = [] if optimizer is None else optimizer.variables
@@ -62,7 +64,6 @@ class Run:
     def snapshot(self) -> dict[str, Any]:
         """Everything that decides how training goes on: plain data and arrays."""
         self.model._use_averages(False)
-        variables = self._variables()
         position = self.source.position(self.batch)
         draws = position.pop("draws", None) or global_draws()
         own = random._global["generator"]
@@ -71,7 +72,7 @@ class Run:
             "batch": self.batch,
             "logs": _plain(self.logs),
             "stopped": bool(self.model.stop_training),
-            "variables": [[v.path, v._value] for v in variables],
+            "variables": [[v.path, v._value] for v in self._variables],
             "position": position,
             "validation": self.validation and self.validation.position(0),
             "draws": draws,
@@ -119,11 +120,11 @@ class Run:
 
     def _assign(self, saved: dict[str, Any]) -> None:
         self.model._use_averages(False)
-        for variable, (_, value) in zip(self._variables(), saved["variables"], strict=True):
+        for variable, (_, value) in zip(self._variables, saved["variables"], strict=True):
             variable.assign(value)
 
     def _check(self, saved: list[Any]) -> None:
-        own = [(v.path, tuple(v.shape), str(v._dtype)) for v in self._variables()]
+        own = [(v.path, tuple(v.shape), str(v._dtype)) for v in self._variables]
         found = [(path, tuple(np.shape(value)), value.dtype.name) for path, value in saved]
         if [form[1:] for form in own] == [form[1:] for form in found]:
             return
