@@ -189,7 +189,7 @@ def _optimizer_state(model: Any, stored: dict[str, Any]) -> dict[str, Any]:
     A file of a model that was never trained has the first few variables only, which an optimizer
     has before it is built: they are all that there is to know."""
     optimizer = getattr(model, "optimizer", None)
-    if optimizer is None or not stored:
+    if optimizer is None or not optimizer.built or not stored:
         return {}
     own = [v.shape for v in optimizer.variables]
     shapes = [tuple(value.shape) for value in stored.values()]
