@@ -106,9 +106,9 @@ def test_keras_reads_it(trained: Any) -> None:
     model = keras.Sequential(
         [
             keras.Input((5,)),
-            keras.layers.Dense(4, "tanh"),
+            keras.layers.Dense(4, "tanh", name="dense"),
             keras.layers.Dropout(0.2),
-            keras.layers.Dense(1),
+            keras.layers.Dense(1, name="dense_1"),
         ],
         name="m",
     )
