@@ -136,9 +136,14 @@ def _scan(params: Any, values: list[Any], origins: list[Any], place: str) -> Any
     return [*carry, *columns], [*carried, *first_bad]
 
 
-def _is_bad(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
+    """Whether there is no NaN and no infinity in an array; whole numbers have none."""
     value = np.asarray(value)
-    return _floats(value) and not np.isfinite(value.astype("float32")).all()
+    return not _floats(value) or bool(np.isfinite(value.astype("float32")).all())
+
+
+def _is_bad(value: Any) -> bool:
+    return not is_finite(value)
 
 
 def _has_nan(value: Any) -> bool:

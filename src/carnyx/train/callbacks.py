@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from carnyx.core.errors import nearest
+from carnyx.program.births import is_finite
 from carnyx.train.backup import BackupAndRestore
 from carnyx.train.hooks import HOOKS, Callback, CallbackList, History, ProgbarLogger
 from carnyx.train.monitor import MonitorCallback
@@ -320,7 +321,7 @@ class TerminateOnNaN(Callback):
     def on_train_end(self, logs: Any = None) -> None:
         """The last step may have ruined a weight after its loss."""
         for variable in () if self.model.stop_training else self.model.trainable_variables:
-            if not np.isfinite(variable.numpy().astype("float32")).all():
+            if not is_finite(variable.numpy()):
                 self._end(f"weight '{variable.path}' is not finite after the last step")
                 break
 

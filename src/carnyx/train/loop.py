@@ -17,7 +17,7 @@ import numpy as np
 
 from carnyx.data.batches import Segment
 from carnyx.engines import get_engine
-from carnyx.program.births import Birth, find_birth
+from carnyx.program.births import Birth, find_birth, is_finite
 from carnyx.program.loop import repeat
 from carnyx.train.step import Signature, Step, canonical_dtype, trace_step
 
@@ -131,7 +131,7 @@ class Executor:
             state = list(call.state)
             for i in range(call.start, call.start + call.count):
                 out = call.run([*state, *call.arrays, call.order, np.int32(i), np.int32(1)])
-                if all(_finite(self.engine.get(value)) for value in out):
+                if all(is_finite(self.engine.get(value)) for value in out):
                     state = list(out[: len(state)])
                     continue
                 rows = self.engine.get(call.order)[i * call.batch_size :][: call.batch_size]
@@ -199,10 +199,6 @@ def _canonical(array: Any) -> Any:
     """The array in the type that Programs have for it; the adapters saw that its numbers fit."""
     dtype = canonical_dtype(array.dtype)
     return array if array.dtype == dtype else array.astype(dtype)
-
-
-def _finite(value: np.ndarray) -> bool:
-    return value.dtype.kind in "biu" or bool(np.isfinite(value.astype("float32")).all())
 
 
 def _plain(value: Any) -> Any:
