@@ -140,6 +140,29 @@ def test_tracing_twice_gives_the_same_program() -> None:
 # ---- random numbers
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_products_of_halves_are_rounded_once_and_last(dtype: str) -> None:
+    """In the gradient too, where a transposition stands between the product and the rounding."""
+    x, w = (np.random.default_rng(i).normal(size=(64, 64)).astype(dtype) for i in range(2))
+
+    def gradients(x: Any, w: Any) -> Any:
+        return jax.vjp(jnp.matmul, x, w)[1](x)
+
+    closed = canonical(gradients, x, w)
+    kinds = [(e.primitive.name, e.outvars[0].aval.dtype.name) for e in closed.eqns]
+    assert ("dot_general", dtype) not in kinds and ("dot_general", "float32") in kinds
+    assert kinds.index(("transpose", "float32")) < len(kinds) - 1 - kinds[::-1].index(
+        ("convert_element_type", dtype)
+    )
+    ours = jaxpr_as_fun(closed)(x, w)
+    x64, w64 = x.astype("float64"), w.astype("float64")
+    for got, exact in zip(ours, (x64 @ w64.T, x64.T @ x64), strict=True):
+        unit = float(jnp.finfo(dtype).eps)
+        assert got.dtype == dtype
+        # Half a unit for the one rounding, and the sum of 64 products in float32.
+        np.testing.assert_allclose(np.asarray(got, "f8"), exact, rtol=0.51 * unit, atol=1e-4)
+
+
 @pytest.mark.parametrize("width", (8, 16, 32))
 def test_random_bits_are_those_of_jax(width: int) -> None:
     def bits(key: Any) -> list[Any]:
