@@ -6,6 +6,8 @@ they take, and the errors for others, in `targets.py`.
 
 from __future__ import annotations
 
+import inspect
+import types
 from typing import Any
 
 import jax
@@ -221,8 +223,28 @@ class FunctionConfig(Configurable):
     """Config of an object made of a function `fn` and keyword arguments for it."""
 
     fn: Any
+    function: Any  # of a class for one function
     _fn_kwargs: dict[str, Any]
     _home = "losses"  # the module whose functions a config may name
+
+    def __init_subclass__(cls, function: Any = None, name: str | None = None) -> None:
+        """A class for one function has its documentation too, and the function's name (or `name`)
+        as the default of the constructor's `name`, unless the class has a constructor of its own.
+        """
+        super().__init_subclass__()
+        if function is not None:
+            cls.function = staticmethod(function)
+            own, more = (inspect.cleandoc(it.__doc__ or "") for it in (cls, function))
+            cls.__doc__ = f"{own}\n\n`{function.__name__}`: {more}\n"
+            if "__init__" not in vars(cls):
+                cls.__init__ = _with_name(cls.__init__, name or function.__name__)
+
+    def _wrap(self, fn: Any, kwargs: dict[str, Any]) -> None:
+        """Keeps the function and its arguments, which are attributes too where none is so named."""
+        self.fn, self._fn_kwargs = fn, kwargs
+        for key, value in kwargs.items():
+            if not hasattr(self, key):
+                setattr(self, key, value)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -250,6 +272,18 @@ class FunctionConfig(Configurable):
         return deserialize(fn)
 
 
+def _with_name(constructor: Any, name: str) -> Any:
+    """The constructor again, with this default of its argument `name`."""
+    twin = types.FunctionType(
+        constructor.__code__, constructor.__globals__, closure=constructor.__closure__
+    )
+    found = inspect.signature(constructor).parameters.values()
+    defaults = {p.name: p.default for p in found if p.default is not p.empty}
+    twin.__defaults__ = tuple((defaults | {"name": name}).values())
+    twin.__annotations__ = constructor.__annotations__
+    return twin
+
+
 class LossFunctionWrapper(FunctionConfig, Loss):
     """A loss made of a function `fn(y_true, y_pred, **kwargs)` of unreduced values.
 
@@ -266,14 +300,29 @@ class LossFunctionWrapper(FunctionConfig, Loss):
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.fn = fn
         self.targets = getattr(fn, "targets", None)
-        self._fn_kwargs = kwargs
-        for key, value in kwargs.items():
-            if not hasattr(self, key):
-                setattr(self, key, value)
+        self._wrap(fn, kwargs)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         if not isinstance(y_pred, (list, tuple, dict)) and self.targets not in target_rules.WHOLE:
             y_true, y_pred = same_rank(y_true, y_pred)
         return self.fn(y_true, y_pred, **self._fn_kwargs)
+
+
+class PlainLoss(LossFunctionWrapper):
+    """A loss of a function without further arguments, which a subclass names.
+
+    >>> def cubic(y_true, y_pred):
+    ...     return jnp.mean(jnp.abs(y_pred - y_true) ** 3, axis=-1)
+    >>> class Cubic(PlainLoss, function=cubic): ...
+    >>> Cubic(), float(Cubic("sum")([[0.0], [0.0]], [[1.0], [2.0]]))
+    (<Cubic name=cubic>, 9.0)
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(self.function, reduction, name, dtype)

@@ -41,8 +41,8 @@ def tversky(
     return 1 - both / (both + alpha * missed + beta * wrong + dtypes.epsilon())
 
 
-class Dice(LossFunctionWrapper):
-    """The Dice loss, see `dice`.
+class Dice(LossFunctionWrapper, function=dice):
+    """The Dice loss.
 
     >>> round(float(Dice(axis=-1)([[1.0, 0.0]], [[0.5, 0.5]])), 4)
     0.5
@@ -58,12 +58,8 @@ class Dice(LossFunctionWrapper):
         super().__init__(dice, reduction, name, dtype, axis=axis)
 
 
-class Tversky(LossFunctionWrapper):
-    """The Tversky loss, see `tversky`.
-
-    >>> round(float(Tversky(alpha=1.0, beta=0.0)([[1.0, 0.0]], [[0.5, 0.5]])), 4)
-    0.5
-    """
+class Tversky(LossFunctionWrapper, function=tversky):
+    """The Tversky loss."""
 
     def __init__(
         self,

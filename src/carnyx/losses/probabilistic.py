@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from carnyx.core import dtypes
 from carnyx.core.state import set_mask
-from carnyx.losses.base import LossFunctionWrapper, pair
+from carnyx.losses.base import LossFunctionWrapper, PlainLoss, pair
 from carnyx.losses.targets import expects
 from carnyx.ops import crossentropy
 
@@ -209,40 +209,16 @@ def sparse_categorical_crossentropy(
     return values
 
 
-class KLDivergence(LossFunctionWrapper):
-    """The Kullback-Leibler divergence, see `kl_divergence`.
-
-    >>> float(KLDivergence()([[0.5, 0.5]], [[0.5, 0.5]]))
-    0.0
-    """
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "kl_divergence",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(kl_divergence, reduction, name, dtype)
+class KLDivergence(PlainLoss, function=kl_divergence):
+    """The Kullback-Leibler divergence."""
 
 
-class Poisson(LossFunctionWrapper):
-    """The negative log-likelihood of counts without its constant, see `poisson`.
-
-    >>> float(Poisson()([[0.0, 0.0]], [[1.0, 2.0]]))
-    1.5
-    """
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "poisson",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(poisson, reduction, name, dtype)
+class Poisson(PlainLoss, function=poisson):
+    """The negative log-likelihood of counts without its constant."""
 
 
-class BinaryCrossentropy(LossFunctionWrapper):
-    """The cross-entropy of yes-or-no targets, see `binary_crossentropy`.
+class BinaryCrossentropy(LossFunctionWrapper, function=binary_crossentropy):
+    """The cross-entropy of yes-or-no targets.
 
     >>> round(float(BinaryCrossentropy(from_logits=True)([[1.0]], [[0.0]])), 4)
     0.6931
@@ -257,23 +233,12 @@ class BinaryCrossentropy(LossFunctionWrapper):
         name: str | None = "binary_crossentropy",
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            binary_crossentropy,
-            reduction,
-            name,
-            dtype,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+        options = {"from_logits": from_logits, "label_smoothing": label_smoothing, "axis": axis}
+        super().__init__(binary_crossentropy, reduction, name, dtype, **options)
 
 
-class BinaryFocalCrossentropy(LossFunctionWrapper):
-    """The focal loss of yes-or-no targets, see `binary_focal_crossentropy`.
-
-    >>> round(float(BinaryFocalCrossentropy()([[1.0]], [[0.5]])), 4)
-    0.1733
-    """
+class BinaryFocalCrossentropy(LossFunctionWrapper, function=binary_focal_crossentropy):
+    """The focal loss of yes-or-no targets."""
 
     def __init__(
         self,
@@ -287,26 +252,13 @@ class BinaryFocalCrossentropy(LossFunctionWrapper):
         name: str | None = "binary_focal_crossentropy",
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            binary_focal_crossentropy,
-            reduction,
-            name,
-            dtype,
-            apply_class_balancing=apply_class_balancing,
-            alpha=alpha,
-            gamma=gamma,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+        focus = {"apply_class_balancing": apply_class_balancing, "alpha": alpha, "gamma": gamma}
+        options = {"from_logits": from_logits, "label_smoothing": label_smoothing, "axis": axis}
+        super().__init__(binary_focal_crossentropy, reduction, name, dtype, **focus, **options)
 
 
-class CategoricalCrossentropy(LossFunctionWrapper):
-    """The cross-entropy of one-hot targets, see `categorical_crossentropy`.
-
-    >>> round(float(CategoricalCrossentropy()([[0.0, 1.0]], [[0.5, 0.5]])), 4)
-    0.6931
-    """
+class CategoricalCrossentropy(LossFunctionWrapper, function=categorical_crossentropy):
+    """The cross-entropy of one-hot targets."""
 
     def __init__(
         self,
@@ -317,23 +269,12 @@ class CategoricalCrossentropy(LossFunctionWrapper):
         name: str | None = "categorical_crossentropy",
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            categorical_crossentropy,
-            reduction,
-            name,
-            dtype,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+        options = {"from_logits": from_logits, "label_smoothing": label_smoothing, "axis": axis}
+        super().__init__(categorical_crossentropy, reduction, name, dtype, **options)
 
 
-class CategoricalFocalCrossentropy(LossFunctionWrapper):
-    """The focal loss of one-hot targets, see `categorical_focal_crossentropy`.
-
-    >>> round(float(CategoricalFocalCrossentropy()([[0.0, 1.0]], [[0.5, 0.5]])), 4)
-    0.0433
-    """
+class CategoricalFocalCrossentropy(LossFunctionWrapper, function=categorical_focal_crossentropy):
+    """The focal loss of one-hot targets."""
 
     def __init__(
         self,
@@ -346,25 +287,13 @@ class CategoricalFocalCrossentropy(LossFunctionWrapper):
         name: str | None = "categorical_focal_crossentropy",
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            categorical_focal_crossentropy,
-            reduction,
-            name,
-            dtype,
-            alpha=alpha,
-            gamma=gamma,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+        focus = {"alpha": alpha, "gamma": gamma}
+        options = {"from_logits": from_logits, "label_smoothing": label_smoothing, "axis": axis}
+        super().__init__(categorical_focal_crossentropy, reduction, name, dtype, **focus, **options)
 
 
-class SparseCategoricalCrossentropy(LossFunctionWrapper):
-    """The cross-entropy of integer labels, see `sparse_categorical_crossentropy`.
-
-    >>> round(float(SparseCategoricalCrossentropy()([1, 0], [[0.5, 0.5], [0.5, 0.5]])), 4)
-    0.6931
-    """
+class SparseCategoricalCrossentropy(LossFunctionWrapper, function=sparse_categorical_crossentropy):
+    """The cross-entropy of integer labels."""
 
     def __init__(
         self,
@@ -375,15 +304,8 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
         name: str | None = "sparse_categorical_crossentropy",
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            sparse_categorical_crossentropy,
-            reduction,
-            name,
-            dtype,
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            axis=axis,
-        )
+        options = {"from_logits": from_logits, "ignore_class": ignore_class, "axis": axis}
+        super().__init__(sparse_categorical_crossentropy, reduction, name, dtype, **options)
 
 
 @expects("labels")
@@ -404,12 +326,10 @@ def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) ->
     return (1 - right**q) / q
 
 
-class CategoricalGeneralizedCrossEntropy(LossFunctionWrapper):
-    """The generalised cross-entropy, see `categorical_generalized_cross_entropy`.
-
-    >>> float(CategoricalGeneralizedCrossEntropy()([1], [[0.75, 0.25]]))
-    1.0
-    """
+class CategoricalGeneralizedCrossEntropy(
+    LossFunctionWrapper, function=categorical_generalized_cross_entropy
+):
+    """The generalised cross-entropy."""
 
     def __init__(
         self,

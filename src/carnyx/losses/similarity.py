@@ -56,12 +56,8 @@ def circle(
     return values
 
 
-class Circle(LossFunctionWrapper):
-    """The circle loss of integer labels and unit embeddings, see `circle`.
-
-    >>> float(Circle()([0, 0, 1], [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])) < 0.001
-    True
-    """
+class Circle(LossFunctionWrapper, function=circle):
+    """The circle loss of integer labels and unit embeddings."""
 
     def __init__(
         self,
@@ -72,15 +68,8 @@ class Circle(LossFunctionWrapper):
         name: str | None = "circle",
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            circle,
-            reduction,
-            name,
-            dtype,
-            gamma=gamma,
-            margin=margin,
-            remove_diagonal=remove_diagonal,
-        )
+        options = {"gamma": gamma, "margin": margin, "remove_diagonal": remove_diagonal}
+        super().__init__(circle, reduction, name, dtype, **options)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return self.fn(y_true, y_pred, **self._fn_kwargs)
