@@ -233,11 +233,12 @@ class FunctionConfig(Configurable):
         """
         super().__init_subclass__()
         if function is not None:
-            cls.function = staticmethod(function)
+            made: Any = cls
+            made.function = staticmethod(function)
             own, more = (inspect.cleandoc(it.__doc__ or "") for it in (cls, function))
-            cls.__doc__ = f"{own}\n\n`{function.__name__}`: {more}\n"
+            made.__doc__ = f"{own}\n\n`{function.__name__}`: {more}\n"
             if "__init__" not in vars(cls):
-                cls.__init__ = _with_name(cls.__init__, name or function.__name__)
+                made.__init__ = _with_name(made.__init__, name or function.__name__)
 
     def _wrap(self, fn: Any, kwargs: dict[str, Any]) -> None:
         """Keeps the function and its arguments, which are attributes too where none is so named."""

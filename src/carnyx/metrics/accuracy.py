@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from carnyx.core import dtypes
 from carnyx.losses.base import same_rank
-from carnyx.metrics.reduction import MeanMetricWrapper
+from carnyx.metrics.reduction import MeanMetricWrapper, PlainMean
 
 
 def _ones(right: Any) -> Any:
@@ -100,19 +100,12 @@ def sparse_top_k_categorical_accuracy(
     return _ones(right).reshape(shape)
 
 
-class Accuracy(MeanMetricWrapper):
-    """The share of predictions that equal the targets, see `accuracy`.
-
-    >>> float(Accuracy()([1, 2, 3, 4], [0, 2, 3, 4]))
-    0.75
-    """
-
-    def __init__(self, name: str | None = "accuracy", dtype: Any = None) -> None:
-        super().__init__(accuracy, name, dtype)
+class Accuracy(PlainMean, function=accuracy):
+    """The share of predictions that equal the targets."""
 
 
-class BinaryAccuracy(MeanMetricWrapper):
-    """The share of predictions on the right side of a threshold, see `binary_accuracy`.
+class BinaryAccuracy(MeanMetricWrapper, function=binary_accuracy):
+    """The share of predictions on the right side of a threshold.
 
     Raises ValueError for a threshold that is not in [0, 1].
 
@@ -129,36 +122,16 @@ class BinaryAccuracy(MeanMetricWrapper):
         super().__init__(binary_accuracy, name, dtype, threshold=threshold)
 
 
-class CategoricalAccuracy(MeanMetricWrapper):
-    """The share of rows with the right class on top, one-hot targets, see `categorical_accuracy`.
-
-    >>> float(CategoricalAccuracy()([[0, 1], [1, 0]], [[0.1, 0.9], [0.2, 0.8]]))
-    0.5
-    """
-
-    def __init__(self, name: str | None = "categorical_accuracy", dtype: Any = None) -> None:
-        super().__init__(categorical_accuracy, name, dtype)
+class CategoricalAccuracy(PlainMean, function=categorical_accuracy):
+    """The share of rows with the right class on top, one-hot targets."""
 
 
-class SparseCategoricalAccuracy(MeanMetricWrapper):
-    """The share of rows with the right class on top, integer labels.
-
-    See `sparse_categorical_accuracy`.
-
-    >>> float(SparseCategoricalAccuracy()([1, 1], [[0.1, 0.9], [0.8, 0.2]]))
-    0.5
-    """
-
-    def __init__(self, name: str | None = "sparse_categorical_accuracy", dtype: Any = None) -> None:
-        super().__init__(sparse_categorical_accuracy, name, dtype)
+class SparseCategoricalAccuracy(PlainMean, function=sparse_categorical_accuracy):
+    """The share of rows with the right class on top, integer labels."""
 
 
-class TopKCategoricalAccuracy(MeanMetricWrapper):
-    """The share of rows with the right class among the k highest, one-hot targets.
-
-    >>> float(TopKCategoricalAccuracy(k=1)([[0, 1], [1, 0]], [[0.1, 0.9], [0.2, 0.8]]))
-    0.5
-    """
+class TopKCategoricalAccuracy(MeanMetricWrapper, function=top_k_categorical_accuracy):
+    """The share of rows with the right class among the k highest, one-hot targets."""
 
     def __init__(
         self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None
@@ -166,12 +139,8 @@ class TopKCategoricalAccuracy(MeanMetricWrapper):
         super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
 
 
-class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
-    """The share of rows with the right class among the k highest, integer labels.
-
-    >>> float(SparseTopKCategoricalAccuracy(k=1)([1, 1], [[0.1, 0.9], [0.8, 0.2]]))
-    0.5
-    """
+class SparseTopKCategoricalAccuracy(MeanMetricWrapper, function=sparse_top_k_categorical_accuracy):
+    """The share of rows with the right class among the k highest, integer labels."""
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from carnyx.metrics.confusion import CountMetric
 RATES = {
     "precision": ("true_positives", "false_positives"),
     "recall": ("true_positives", "false_negatives"),
+    "sensitivity": ("true_positives", "false_negatives"),
     "specificity": ("true_negatives", "false_positives"),
 }
 
@@ -30,17 +31,21 @@ class OperatingPoint(CountMetric):
     wanted = ""
     bound = ""
 
-    def _start(self, argument: str, value: float, num_thresholds: int, class_id: Any) -> None:
-        if not 0 <= value <= 1:
+    def __init__(
+        self, least: float, num_thresholds: int, class_id: int | None, name: Any, dtype: Any
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        kind = type(self).__name__
+        if not 0 <= least <= 1:
             raise ValueError(
-                f"{type(self).__name__}: {argument} lies in [0, 1]. Received: {argument}={value!r}"
+                f"{kind}: {self.bound} lies in [0, 1]. Received: {self.bound}={least!r}"
             )
         if num_thresholds < 1:
             raise ValueError(
-                f"{type(self).__name__}: num_thresholds is a whole number from 1. "
-                f"Received: {num_thresholds!r}"
+                f"{kind}: num_thresholds is a whole number from 1. Received: {num_thresholds!r}"
             )
-        self.least, self.num_thresholds, self.class_id = value, num_thresholds, class_id
+        setattr(self, self.bound, least)
+        self.num_thresholds, self.class_id = num_thresholds, class_id
         one = num_thresholds == 1
         self.thresholds = [0.5] if one else np.linspace(0, 1, num_thresholds).tolist()
         self._add_counts((num_thresholds,))
@@ -50,7 +55,7 @@ class OperatingPoint(CountMetric):
 
     def result(self) -> Any:
         wanted, bound = self._share(*RATES[self.wanted]), self._share(*RATES[self.bound])
-        return jnp.max(jnp.where(bound >= self.least, wanted, 0)).astype(self.dtype)
+        return jnp.max(jnp.where(bound >= getattr(self, self.bound), wanted, 0)).astype(self.dtype)
 
 
 class SensitivityAtSpecificity(OperatingPoint):
@@ -61,7 +66,7 @@ class SensitivityAtSpecificity(OperatingPoint):
     True
     """
 
-    wanted, bound = "recall", "specificity"
+    wanted, bound = "sensitivity", "specificity"
 
     def __init__(
         self,
@@ -71,9 +76,7 @@ class SensitivityAtSpecificity(OperatingPoint):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.specificity = specificity
-        self._start("specificity", specificity, num_thresholds, class_id)
+        super().__init__(specificity, num_thresholds, class_id, name, dtype)
 
 
 class SpecificityAtSensitivity(OperatingPoint):
@@ -84,7 +87,7 @@ class SpecificityAtSensitivity(OperatingPoint):
     True
     """
 
-    wanted, bound = "specificity", "recall"
+    wanted, bound = "specificity", "sensitivity"
 
     def __init__(
         self,
@@ -94,9 +97,7 @@ class SpecificityAtSensitivity(OperatingPoint):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.sensitivity = sensitivity
-        self._start("sensitivity", sensitivity, num_thresholds, class_id)
+        super().__init__(sensitivity, num_thresholds, class_id, name, dtype)
 
 
 class PrecisionAtRecall(OperatingPoint):
@@ -117,9 +118,7 @@ class PrecisionAtRecall(OperatingPoint):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.recall = recall
-        self._start("recall", recall, num_thresholds, class_id)
+        super().__init__(recall, num_thresholds, class_id, name, dtype)
 
 
 class RecallAtPrecision(OperatingPoint):
@@ -140,6 +139,4 @@ class RecallAtPrecision(OperatingPoint):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.precision = precision
-        self._start("precision", precision, num_thresholds, class_id)
+        super().__init__(precision, num_thresholds, class_id, name, dtype)
