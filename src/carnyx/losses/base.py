@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import types
+from dataclasses import fields
 from typing import Any
 
 import jax
@@ -163,11 +164,7 @@ class Loss(Configurable):
                 f"Expected one of {REDUCTIONS}."
             )
         self.reduction = reduction
-        self._dtype = dtypes.get_policy(dtype or dtypes.floatx()).compute_dtype
-
-    @property
-    def dtype(self) -> str:
-        return self._dtype
+        self.dtype: str = dtypes.get_policy(dtype or dtypes.floatx()).compute_dtype
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Unreduced values, [B, ...] -> [B, ...]; what a subclass defines."""
@@ -228,8 +225,10 @@ class FunctionConfig(Configurable):
     _home = "losses"  # the module whose functions a config may name
 
     def __init_subclass__(cls, function: Any = None, name: str | None = None) -> None:
-        """A class for one function has its documentation too, and the function's name (or `name`)
-        as the default of the constructor's `name`, unless the class has a constructor of its own.
+        """A class for one function has its documentation too.
+
+        A dataclass gives the function all its fields that the base class does not know; others
+        have the function's name (or `name`) as the default of the constructor's `name`.
         """
         super().__init_subclass__()
         if function is not None:
@@ -237,8 +236,11 @@ class FunctionConfig(Configurable):
             made.function = staticmethod(function)
             own, more = (inspect.cleandoc(it.__doc__ or "") for it in (cls, function))
             made.__doc__ = f"{own}\n\n`{function.__name__}`: {more}\n"
-            if "__init__" not in vars(cls):
+            if not inspect.get_annotations(cls):
                 made.__init__ = _with_name(made.__init__, name or function.__name__)
+
+    def _fields(self: Any) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def _wrap(self, fn: Any, kwargs: dict[str, Any]) -> None:
         """Keeps the function and its arguments, which are attributes too where none is so named."""
@@ -303,6 +305,9 @@ class LossFunctionWrapper(FunctionConfig, Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.targets = getattr(fn, "targets", None)
         self._wrap(fn, kwargs)
+
+    def __post_init__(self) -> None:
+        LossFunctionWrapper.__init__(self, self.function, **self._fields())
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         if not isinstance(y_pred, (list, tuple, dict)) and self.targets not in target_rules.WHOLE:

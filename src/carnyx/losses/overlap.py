@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -41,6 +42,7 @@ def tversky(
     return 1 - both / (both + alpha * missed + beta * wrong + dtypes.epsilon())
 
 
+@dataclass(eq=False, repr=False)
 class Dice(LossFunctionWrapper, function=dice):
     """The Dice loss.
 
@@ -48,26 +50,19 @@ class Dice(LossFunctionWrapper, function=dice):
     0.5
     """
 
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "dice",
-        axis: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(dice, reduction, name, dtype, axis=axis)
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "dice"
+    axis: Any = None
+    dtype: Any = None
 
 
+@dataclass(eq=False, repr=False)
 class Tversky(LossFunctionWrapper, function=tversky):
     """The Tversky loss."""
 
-    def __init__(
-        self,
-        alpha: float = 0.5,
-        beta: float = 0.5,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "tversky",
-        axis: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(tversky, reduction, name, dtype, alpha=alpha, beta=beta, axis=axis)
+    alpha: float = 0.5
+    beta: float = 0.5
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "tversky"
+    axis: Any = None
+    dtype: Any = None

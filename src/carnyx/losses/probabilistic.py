@@ -7,6 +7,7 @@ Their arithmetic is in `ops/crossentropy.py`; weights, masks and reduction are i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -217,6 +218,7 @@ class Poisson(PlainLoss, function=poisson):
     """The negative log-likelihood of counts without its constant."""
 
 
+@dataclass(eq=False, repr=False)
 class BinaryCrossentropy(LossFunctionWrapper, function=binary_crossentropy):
     """The cross-entropy of yes-or-no targets.
 
@@ -224,88 +226,65 @@ class BinaryCrossentropy(LossFunctionWrapper, function=binary_crossentropy):
     0.6931
     """
 
-    def __init__(
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "binary_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        options = {"from_logits": from_logits, "label_smoothing": label_smoothing, "axis": axis}
-        super().__init__(binary_crossentropy, reduction, name, dtype, **options)
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+    axis: int = -1
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "binary_crossentropy"
+    dtype: Any = None
 
 
+@dataclass(eq=False, repr=False)
 class BinaryFocalCrossentropy(LossFunctionWrapper, function=binary_focal_crossentropy):
     """The focal loss of yes-or-no targets."""
 
-    def __init__(
-        self,
-        apply_class_balancing: bool = False,
-        alpha: float = 0.25,
-        gamma: float = 2.0,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "binary_focal_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        focus = {"apply_class_balancing": apply_class_balancing, "alpha": alpha, "gamma": gamma}
-        options = {"from_logits": from_logits, "label_smoothing": label_smoothing, "axis": axis}
-        super().__init__(binary_focal_crossentropy, reduction, name, dtype, **focus, **options)
+    apply_class_balancing: bool = False
+    alpha: float = 0.25
+    gamma: float = 2.0
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+    axis: int = -1
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "binary_focal_crossentropy"
+    dtype: Any = None
 
 
+@dataclass(eq=False, repr=False)
 class CategoricalCrossentropy(LossFunctionWrapper, function=categorical_crossentropy):
     """The cross-entropy of one-hot targets."""
 
-    def __init__(
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "categorical_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        options = {"from_logits": from_logits, "label_smoothing": label_smoothing, "axis": axis}
-        super().__init__(categorical_crossentropy, reduction, name, dtype, **options)
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+    axis: int = -1
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "categorical_crossentropy"
+    dtype: Any = None
 
 
+@dataclass(eq=False, repr=False)
 class CategoricalFocalCrossentropy(LossFunctionWrapper, function=categorical_focal_crossentropy):
     """The focal loss of one-hot targets."""
 
-    def __init__(
-        self,
-        alpha: float = 0.25,
-        gamma: float = 2.0,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "categorical_focal_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        focus = {"alpha": alpha, "gamma": gamma}
-        options = {"from_logits": from_logits, "label_smoothing": label_smoothing, "axis": axis}
-        super().__init__(categorical_focal_crossentropy, reduction, name, dtype, **focus, **options)
+    alpha: float = 0.25
+    gamma: float = 2.0
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+    axis: int = -1
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "categorical_focal_crossentropy"
+    dtype: Any = None
 
 
+@dataclass(eq=False, repr=False)
 class SparseCategoricalCrossentropy(LossFunctionWrapper, function=sparse_categorical_crossentropy):
     """The cross-entropy of integer labels."""
 
-    def __init__(
-        self,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        axis: int = -1,
-        name: str | None = "sparse_categorical_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        options = {"from_logits": from_logits, "ignore_class": ignore_class, "axis": axis}
-        super().__init__(sparse_categorical_crossentropy, reduction, name, dtype, **options)
+    from_logits: bool = False
+    ignore_class: int | None = None
+    reduction: str | None = "sum_over_batch_size"
+    axis: int = -1
+    name: str | None = "sparse_categorical_crossentropy"
+    dtype: Any = None
 
 
 @expects("labels")
@@ -326,20 +305,19 @@ def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) ->
     return (1 - right**q) / q
 
 
+@dataclass(eq=False, repr=False)
 class CategoricalGeneralizedCrossEntropy(
     LossFunctionWrapper, function=categorical_generalized_cross_entropy
 ):
     """The generalised cross-entropy."""
 
-    def __init__(
-        self,
-        q: float = 0.5,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "categorical_generalized_cross_entropy",
-        dtype: Any = None,
-    ) -> None:
-        if not 0 < q < 1:
-            raise ValueError(
-                f"CategoricalGeneralizedCrossEntropy: q lies between 0 and 1. Received: q={q!r}"
-            )
-        super().__init__(categorical_generalized_cross_entropy, reduction, name, dtype, q=q)
+    q: float = 0.5
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "categorical_generalized_cross_entropy"
+    dtype: Any = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.q < 1:
+            kind = type(self).__name__
+            raise ValueError(f"{kind}: q lies between 0 and 1. Received: q={self.q!r}")
+        super().__post_init__()

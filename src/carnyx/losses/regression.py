@@ -7,6 +7,7 @@ y is y_true and f is y_pred in the formulas; means are over the last axis. Cross
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -130,6 +131,7 @@ class MeanSquaredLogarithmicError(PlainLoss, function=mean_squared_logarithmic_e
     """The mean of squared differences of logarithms."""
 
 
+@dataclass(eq=False, repr=False)
 class Huber(LossFunctionWrapper, function=huber):
     """Squared for errors up to `delta` (above 0), linear beyond.
 
@@ -137,28 +139,21 @@ class Huber(LossFunctionWrapper, function=huber):
     6.0
     """
 
-    def __init__(
-        self,
-        delta: float = 1.0,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "huber_loss",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(huber, reduction, name, dtype, delta=delta)
+    delta: float = 1.0
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "huber_loss"
+    dtype: Any = None
 
 
 class LogCosh(PlainLoss, function=log_cosh):
     """The logarithm of the hyperbolic cosine of the error."""
 
 
+@dataclass(eq=False, repr=False)
 class CosineSimilarity(LossFunctionWrapper, function=cosine_similarity):
     """Minus the cosine of the angle between targets and predictions."""
 
-    def __init__(
-        self,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "cosine_similarity",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(cosine_similarity, reduction, name, dtype, axis=axis)
+    axis: int = -1
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "cosine_similarity"
+    dtype: Any = None

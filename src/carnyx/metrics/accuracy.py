@@ -6,6 +6,7 @@ means for given shapes is `resolve_accuracy` in `__init__.py`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -104,22 +105,17 @@ class Accuracy(PlainMean, function=accuracy):
     """The share of predictions that equal the targets."""
 
 
+@dataclass(eq=False, repr=False)
 class BinaryAccuracy(MeanMetricWrapper, function=binary_accuracy):
-    """The share of predictions on the right side of a threshold.
-
-    Raises ValueError for a threshold that is not in [0, 1].
+    """The share of predictions on the right side of a threshold in [0, 1].
 
     >>> float(BinaryAccuracy()([1, 1, 0, 0], [0.98, 1.0, 0.0, 0.6]))
     0.75
     """
 
-    def __init__(
-        self,
-        name: str | None = "binary_accuracy",
-        dtype: Any = None,
-        threshold: float = 0.5,
-    ) -> None:
-        super().__init__(binary_accuracy, name, dtype, threshold=threshold)
+    name: str | None = "binary_accuracy"
+    dtype: Any = None
+    threshold: float = 0.5
 
 
 class CategoricalAccuracy(PlainMean, function=categorical_accuracy):
@@ -130,25 +126,20 @@ class SparseCategoricalAccuracy(PlainMean, function=sparse_categorical_accuracy)
     """The share of rows with the right class on top, integer labels."""
 
 
+@dataclass(eq=False, repr=False)
 class TopKCategoricalAccuracy(MeanMetricWrapper, function=top_k_categorical_accuracy):
     """The share of rows with the right class among the k highest, one-hot targets."""
 
-    def __init__(
-        self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None
-    ) -> None:
-        super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
+    k: int = 5
+    name: str | None = "top_k_categorical_accuracy"
+    dtype: Any = None
 
 
+@dataclass(eq=False, repr=False)
 class SparseTopKCategoricalAccuracy(MeanMetricWrapper, function=sparse_top_k_categorical_accuracy):
     """The share of rows with the right class among the k highest, integer labels."""
 
-    def __init__(
-        self,
-        k: int = 5,
-        name: str | None = "sparse_top_k_categorical_accuracy",
-        dtype: Any = None,
-        from_sorted_ids: bool = False,
-    ) -> None:
-        super().__init__(
-            sparse_top_k_categorical_accuracy, name, dtype, k=k, from_sorted_ids=from_sorted_ids
-        )
+    k: int = 5
+    name: str | None = "sparse_top_k_categorical_accuracy"
+    dtype: Any = None
+    from_sorted_ids: bool = False

@@ -5,6 +5,7 @@ The counts are those of `confusion.py`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -31,24 +32,25 @@ class OperatingPoint(CountMetric):
     wanted = ""
     bound = ""
 
-    def __init__(
-        self, least: float, num_thresholds: int, class_id: int | None, name: Any, dtype: Any
-    ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        kind = type(self).__name__
+    num_thresholds: int
+    class_id: int | None
+    name: Any
+    dtype: Any
+
+    def __post_init__(self) -> None:
+        super().__init__(name=self.name, dtype=self.dtype)
+        kind, least = type(self).__name__, getattr(self, self.bound)
         if not 0 <= least <= 1:
             raise ValueError(
                 f"{kind}: {self.bound} lies in [0, 1]. Received: {self.bound}={least!r}"
             )
-        if num_thresholds < 1:
+        count = self.num_thresholds
+        if count < 1:
             raise ValueError(
-                f"{kind}: num_thresholds is a whole number from 1. Received: {num_thresholds!r}"
+                f"{kind}: num_thresholds is a whole number from 1. Received: {count!r}"
             )
-        setattr(self, self.bound, least)
-        self.num_thresholds, self.class_id = num_thresholds, class_id
-        one = num_thresholds == 1
-        self.thresholds = [0.5] if one else np.linspace(0, 1, num_thresholds).tolist()
-        self._add_counts((num_thresholds,))
+        self.thresholds = [0.5] if count == 1 else np.linspace(0, 1, count).tolist()
+        self._add_counts((count,))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         self._accumulate(y_true, y_pred, sample_weight=sample_weight, class_id=self.class_id)
@@ -58,6 +60,7 @@ class OperatingPoint(CountMetric):
         return jnp.max(jnp.where(bound >= getattr(self, self.bound), wanted, 0)).astype(self.dtype)
 
 
+@dataclass(eq=False, repr=False)
 class SensitivityAtSpecificity(OperatingPoint):
     """The greatest sensitivity TP / (TP + FN) at a specificity TN / (TN + FP) of at least
     `specificity`, a number in [0, 1].
@@ -68,17 +71,14 @@ class SensitivityAtSpecificity(OperatingPoint):
 
     wanted, bound = "sensitivity", "specificity"
 
-    def __init__(
-        self,
-        specificity: float,
-        num_thresholds: int = 200,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(specificity, num_thresholds, class_id, name, dtype)
+    specificity: float
+    num_thresholds: int = 200
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = None
 
 
+@dataclass(eq=False, repr=False)
 class SpecificityAtSensitivity(OperatingPoint):
     """The greatest specificity TN / (TN + FP) at a sensitivity TP / (TP + FN) of at least
     `sensitivity`, a number in [0, 1].
@@ -89,17 +89,14 @@ class SpecificityAtSensitivity(OperatingPoint):
 
     wanted, bound = "specificity", "sensitivity"
 
-    def __init__(
-        self,
-        sensitivity: float,
-        num_thresholds: int = 200,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(sensitivity, num_thresholds, class_id, name, dtype)
+    sensitivity: float
+    num_thresholds: int = 200
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = None
 
 
+@dataclass(eq=False, repr=False)
 class PrecisionAtRecall(OperatingPoint):
     """The greatest precision TP / (TP + FP) at a recall TP / (TP + FN) of at least
     `recall`, a number in [0, 1].
@@ -110,17 +107,14 @@ class PrecisionAtRecall(OperatingPoint):
 
     wanted, bound = "precision", "recall"
 
-    def __init__(
-        self,
-        recall: float,
-        num_thresholds: int = 200,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(recall, num_thresholds, class_id, name, dtype)
+    recall: float
+    num_thresholds: int = 200
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = None
 
 
+@dataclass(eq=False, repr=False)
 class RecallAtPrecision(OperatingPoint):
     """The greatest recall TP / (TP + FN) at a precision TP / (TP + FP) of at least
     `precision`, a number in [0, 1].
@@ -131,12 +125,8 @@ class RecallAtPrecision(OperatingPoint):
 
     wanted, bound = "recall", "precision"
 
-    def __init__(
-        self,
-        precision: float,
-        num_thresholds: int = 200,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(precision, num_thresholds, class_id, name, dtype)
+    precision: float
+    num_thresholds: int = 200
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = None

@@ -95,6 +95,9 @@ class MeanMetricWrapper(FunctionConfig, Mean):
         super().__init__(name=name, dtype=dtype)
         self._wrap(fn, kwargs)
 
+    def __post_init__(self) -> None:
+        MeanMetricWrapper.__init__(self, self.function, **self._fields())
+
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         mask = get_mask(y_pred)
         if getattr(y_pred, "dtype", None) in (jnp.bfloat16, jnp.float16):

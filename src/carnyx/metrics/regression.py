@@ -5,6 +5,7 @@ The functions and their formulas are in `carnyx.losses`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -65,6 +66,7 @@ class MeanSquaredLogarithmicError(PlainMean, function=mean_squared_logarithmic_e
     """The mean squared difference of logarithms over all samples so far."""
 
 
+@dataclass(eq=False, repr=False)
 class CosineSimilarity(MeanMetricWrapper, function=cosine):
     """The mean cosine of the angle between targets and predictions: 1 for equal directions.
 
@@ -72,10 +74,9 @@ class CosineSimilarity(MeanMetricWrapper, function=cosine):
     1.0
     """
 
-    def __init__(
-        self, name: str | None = "cosine_similarity", dtype: Any = None, axis: int = -1
-    ) -> None:
-        super().__init__(cosine, name, dtype, axis=axis)
+    name: str | None = "cosine_similarity"
+    dtype: Any = None
+    axis: int = -1
 
 
 class LogCoshError(PlainMean, function=log_cosh, name="logcosh"):
@@ -102,45 +103,33 @@ class Poisson(PlainMean, function=poisson):
     """The mean Poisson loss over all samples so far."""
 
 
+@dataclass(eq=False, repr=False)
 class BinaryCrossentropy(MeanMetricWrapper, function=binary_crossentropy):
     """The mean binary cross-entropy over all samples so far."""
 
-    def __init__(
-        self,
-        name: str | None = "binary_crossentropy",
-        dtype: Any = None,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-    ) -> None:
-        options = {"from_logits": from_logits, "label_smoothing": label_smoothing}
-        super().__init__(binary_crossentropy, name, dtype, **options)
+    name: str | None = "binary_crossentropy"
+    dtype: Any = None
+    from_logits: bool = False
+    label_smoothing: float = 0.0
 
 
+@dataclass(eq=False, repr=False)
 class CategoricalCrossentropy(MeanMetricWrapper, function=categorical_crossentropy):
     """The mean cross-entropy of one-hot targets over all samples so far."""
 
-    def __init__(
-        self,
-        name: str | None = "categorical_crossentropy",
-        dtype: Any = None,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-    ) -> None:
-        options = {"from_logits": from_logits, "label_smoothing": label_smoothing, "axis": axis}
-        super().__init__(categorical_crossentropy, name, dtype, **options)
+    name: str | None = "categorical_crossentropy"
+    dtype: Any = None
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+    axis: int = -1
 
 
+@dataclass(eq=False, repr=False)
 class SparseCategoricalCrossentropy(MeanMetricWrapper, function=sparse_categorical_crossentropy):
     """The mean cross-entropy of integer labels over all samples so far."""
 
-    def __init__(
-        self,
-        name: str | None = "sparse_categorical_crossentropy",
-        dtype: Any = None,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        axis: int = -1,
-    ) -> None:
-        options = {"from_logits": from_logits, "ignore_class": ignore_class, "axis": axis}
-        super().__init__(sparse_categorical_crossentropy, name, dtype, **options)
+    name: str | None = "sparse_categorical_crossentropy"
+    dtype: Any = None
+    from_logits: bool = False
+    ignore_class: int | None = None
+    axis: int = -1
