@@ -276,13 +276,13 @@ class FunctionConfig(Configurable):
 
 
 def _with_name(constructor: Any, name: str) -> Any:
-    """The constructor again, with this default of its argument `name`."""
+    """The constructor again, with this default of its argument `name`; all arguments have one."""
+    code, defaults = constructor.__code__, constructor.__defaults__
+    arguments = code.co_varnames[1 : code.co_argcount]
+    given = dict(zip(arguments, defaults, strict=True)) | {"name": name}
     twin = types.FunctionType(
-        constructor.__code__, constructor.__globals__, closure=constructor.__closure__
+        code, constructor.__globals__, None, tuple(given.values()), constructor.__closure__
     )
-    found = inspect.signature(constructor).parameters.values()
-    defaults = {p.name: p.default for p in found if p.default is not p.empty}
-    twin.__defaults__ = tuple((defaults | {"name": name}).values())
     twin.__annotations__ = constructor.__annotations__
     return twin
 
