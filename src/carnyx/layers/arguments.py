@@ -1,7 +1,12 @@
 """What constructors of layers share: checks that name the layer, weights by kind, shared docs.
 
 No layer lives here. A check returns the normalised value, or raises ValueError saying which layer,
-what it received, what it expected.
+what it received, what it expected. A constructor is its signature and two lines:
+
+    super().__init__(**kwargs)
+    arguments.keep_given(self, locals())
+
+which checks and keeps every argument as the signature's types say (`Whole`, `Fraction`, `bool`...).
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from carnyx import constraints, initializers, regularizers
+from carnyx import activations, constraints, initializers, regularizers
 from carnyx.core import dtypes
 from carnyx.core.errors import nearest
 
@@ -21,6 +26,7 @@ KINDS: dict[str, Any] = {
     "regularizer": regularizers,
     "constraint": constraints,
 }
+FUNCTIONS: dict[str, Any] = {**KINDS, "activation": activations}
 
 # Arguments that several layers take, documented once: `documented` splices these in.
 SHARED = {
@@ -52,15 +58,16 @@ SHARED = {
 }
 
 
-def documented(*names: str) -> Callable[[Any], Any]:
-    """Class decorator: writes the shared arguments' lines at the mark `[shared]` of a docstring."""
+def documented(*names: str, about: str = "") -> Callable[[Any], Any]:
+    """Class decorator: writes `about`, what a family has in common, after the first line of a
+    docstring, and the lines of shared arguments at the mark `[shared]` there."""
+    texts = [(name, SHARED[name]) for name in names]
+    lines = [text if text.startswith("<") else f"{name}: {text}" for name, text in texts]
 
     def decorate(cls: Any) -> Any:
-        lines = []
-        for name in names:
-            text = SHARED[name]
-            lines.append(text if text.startswith("<") else f"{name}: {text}")
-        cls.__doc__ = (cls.__doc__ or "").replace("[shared]", "\n        ".join(lines))
+        first, _, rest = (cls.__doc__ or "").partition("\n")
+        text = f"{first}\n{about}{rest}"
+        cls.__doc__ = text.replace("[shared]", "\n        ".join(lines))
         return cls
 
     return decorate
@@ -79,10 +86,11 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def whole(layer: Any, argument: str, value: Any, least: int = 1) -> int:
-    """A whole number from `least`."""
-    if not is_whole(value) or value < least:
-        raise refuse(layer, argument, value, f"a whole number from {least}")
+def whole(layer: Any, argument: str, value: Any, least: int | None = 1) -> int:
+    """A whole number from `least`, or any."""
+    if not is_whole(value) or (least is not None and value < least):
+        bound = "" if least is None else f" from {least}"
+        raise refuse(layer, argument, value, f"a whole number{bound}")
     return int(value)
 
 
@@ -145,8 +153,8 @@ def number(
 
 
 def flag(layer: Any, argument: str, value: Any) -> bool:
-    """True or False."""
-    if not isinstance(value, (bool, np.bool_)):
+    """True or False, or a 1 or 0 for it."""
+    if not isinstance(value, (bool, np.bool_, int)) or value not in (0, 1):
         raise refuse(layer, argument, value, "True or False")
     return bool(value)
 
@@ -158,16 +166,48 @@ def keep(layer: Any, **options: Any) -> None:
         setattr(layer, name, module.get(value))
 
 
-def keep_given(layer: Any, options: dict[str, Any]) -> None:
-    """`keep`, of every such option among a constructor's arguments (its `locals()`)."""
-    names = [name for name in options if name.rpartition("_")[2] in KINDS]
-    keep(layer, **{name: options[name] for name in names if name != "activity_regularizer"})
+# What the types in a constructor's signature say of an argument, besides bool and `... | None`.
+Whole = int  # from 1
+Fraction = float  # in [0, 1]
+FromZero = float
+Axis = int
+Window = Any  # whole numbers from 1, one for all of the layer's `rank` axes or one for each
+Padding = str  # one of the layer's `paddings`
+DataFormat = str | None
+
+RULES: dict[str, Callable[[Any, str, Any], Any]] = {
+    "bool": flag,
+    "Whole": whole,
+    "Fraction": lambda layer, name, value: number(layer, name, value, 0, 1),
+    "FromZero": lambda layer, name, value: number(layer, name, value, 0),
+    "Axis": lambda layer, name, value: whole(layer, name, value, least=None),
+    "Window": lambda layer, name, value: sizes(layer, name, value, layer.rank),
+    "Padding": lambda layer, name, value: choice(layer, name, value, layer.paddings),
+    "DataFormat": lambda layer, name, value: data_format(layer, value),
+}
+# Arguments that the base class has seen to, and the one that is no option but a state.
+NOT_KEPT = ("activity_regularizer", "weights", "kwargs", "return")
+
+
+def keep_given(layer: Any, given: dict[str, Any], of: type | None = None) -> None:
+    """Keeps a constructor's arguments, `given` as its `locals()`, under their names: checked by
+    the rule of their type; functions and weight options, told by the last word of their name, as
+    objects; others as they are. `of`: whose constructor, if not the caller's."""
+    types = vars(of or given["__class__"])["__init__"].__annotations__
+    for name in [n for n in types if n in given and n not in NOT_KEPT]:
+        value, rule = given[name], RULES.get(types[name].removesuffix(" | None"))
+        kind = FUNCTIONS.get(name.rpartition("_")[2])
+        if kind is not None:
+            value = kind.get(value)
+        elif rule is not None and not (value is None and types[name].endswith("| None")):
+            value = rule(layer, name, value)
+        setattr(layer, name, value)
 
 
 def add_weight(layer: Any, name: str, shape: Any, prefix: str | None = None, **more: Any) -> Any:
-    """Makes the weight `name` with the options that `keep` kept under `prefix` (or its name)."""
+    """Makes the weight `name` with the options kept under `prefix` (or its name), or `more`."""
     options = {kind: getattr(layer, f"{prefix or name}_{kind}", None) for kind in KINDS}
-    return layer.add_weight(shape, name=name, **options, **more)
+    return layer.add_weight(shape, name=name, **{**options, **more})
 
 
 def known(layer: Any, shape: Any, axis: int, what: str) -> int:

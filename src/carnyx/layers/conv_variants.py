@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from carnyx.layers import arguments
-from carnyx.layers.arguments import documented
+from carnyx.layers.arguments import DataFormat, Padding, Whole, Window, documented
 from carnyx.layers.conv import Windowed
 from carnyx.ops import convolution
 
@@ -18,13 +18,13 @@ class ConvTranspose(Windowed):
 
     def __init__(
         self,
-        filters: int,
-        kernel_size: Any,
-        strides: Any = 1,
-        padding: str = "valid",
+        filters: Whole,
+        kernel_size: Window,
+        strides: Window = 1,
+        padding: Padding = "valid",
         output_padding: Any = None,
-        data_format: str | None = None,
-        dilation_rate: Any = 1,
+        data_format: DataFormat = None,
+        dilation_rate: Window = 1,
         activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
@@ -36,11 +36,9 @@ class ConvTranspose(Windowed):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        options = locals()
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self._start(options)
-        self.filters = arguments.whole(self, "filters", filters)
-        self.output_padding = output_padding
+        arguments.keep_given(self, locals())
+        self._check_window()
         if output_padding is not None:
             more = arguments.sizes(self, "output_padding", output_padding, self.rank, least=0)
             if any(m >= s for m, s in zip(more, self.strides, strict=True)):
@@ -52,17 +50,11 @@ class ConvTranspose(Windowed):
     def build(self, input_shape: Any) -> None:
         shape = (*self.kernel_size, self.filters, self._channels(input_shape))
         self.kernel = arguments.add_weight(self, "kernel", shape)
-        self.bias = arguments.add_weight(self, "bias", (self.filters,)) if self.use_bias else None
+        self._add_bias(self.filters)
 
     def call(self, inputs: Any) -> Any:
-        return self._finish(
-            convolution.conv_transpose(
-                inputs,
-                self.kernel.value,
-                output_padding=self.output_padding,
-                **self._options(),
-            )
-        )
+        more = {"output_padding": self.output_padding}
+        return self._finish(self._slide(convolution.conv_transpose, inputs, self.kernel, **more))
 
 
 class DepthwiseConv(Windowed):
@@ -70,12 +62,12 @@ class DepthwiseConv(Windowed):
 
     def __init__(
         self,
-        kernel_size: Any,
-        strides: Any = 1,
-        padding: str = "valid",
-        depth_multiplier: int = 1,
-        data_format: str | None = None,
-        dilation_rate: Any = 1,
+        kernel_size: Window,
+        strides: Window = 1,
+        padding: Padding = "valid",
+        depth_multiplier: Whole = 1,
+        data_format: DataFormat = None,
+        dilation_rate: Window = 1,
         activation: Any = None,
         use_bias: bool = True,
         depthwise_initializer: Any = "glorot_uniform",
@@ -87,21 +79,18 @@ class DepthwiseConv(Windowed):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        options = locals()
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self._start(options)
-        self.depth_multiplier = arguments.whole(self, "depth_multiplier", depth_multiplier)
+        arguments.keep_given(self, locals())
+        self._check_window()
 
     def build(self, input_shape: Any) -> None:
         channels = self._channels(input_shape)
         shape = (*self.kernel_size, channels, self.depth_multiplier)
         self.kernel = arguments.add_weight(self, "kernel", shape, prefix="depthwise")
-        size = (channels * self.depth_multiplier,)
-        self.bias = arguments.add_weight(self, "bias", size) if self.use_bias else None
+        self._add_bias(channels * self.depth_multiplier)
 
     def call(self, inputs: Any) -> Any:
-        kernel = self.kernel.value
-        return self._finish(convolution.depthwise_conv(inputs, kernel, **self._options()))
+        return self._finish(self._slide(convolution.depthwise_conv, inputs, self.kernel))
 
 
 class SeparableConv(Windowed):
@@ -109,13 +98,13 @@ class SeparableConv(Windowed):
 
     def __init__(
         self,
-        filters: int,
-        kernel_size: Any,
-        strides: Any = 1,
-        padding: str = "valid",
-        data_format: str | None = None,
-        dilation_rate: Any = 1,
-        depth_multiplier: int = 1,
+        filters: Whole,
+        kernel_size: Window,
+        strides: Window = 1,
+        padding: Padding = "valid",
+        data_format: DataFormat = None,
+        dilation_rate: Window = 1,
+        depth_multiplier: Whole = 1,
         activation: Any = None,
         use_bias: bool = True,
         depthwise_initializer: Any = "glorot_uniform",
@@ -130,11 +119,9 @@ class SeparableConv(Windowed):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        options = locals()
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self._start(options)
-        self.filters = arguments.whole(self, "filters", filters)
-        self.depth_multiplier = arguments.whole(self, "depth_multiplier", depth_multiplier)
+        arguments.keep_given(self, locals())
+        self._check_window()
 
     def build(self, input_shape: Any) -> None:
         channels, multiplier = self._channels(input_shape), self.depth_multiplier
@@ -143,28 +130,23 @@ class SeparableConv(Windowed):
         )
         shape = (*(1,) * self.rank, channels * multiplier, self.filters)
         self.pointwise_kernel = arguments.add_weight(self, "pointwise_kernel", shape, "pointwise")
-        self.bias = arguments.add_weight(self, "bias", (self.filters,)) if self.use_bias else None
+        self._add_bias(self.filters)
 
     def call(self, inputs: Any) -> Any:
-        x = convolution.depthwise_conv(inputs, self.depthwise_kernel.value, **self._options())
+        x = self._slide(convolution.depthwise_conv, inputs, self.depthwise_kernel)
         x = convolution.conv(x, self.pointwise_kernel.value, data_format=self.data_format)
         return self._finish(x)
 
 
 _WINDOW = ("kernel_size", "strides, dilation_rate", "padding", "activation", "use_bias")
 _WINDOW += ("weight_options", "data_format", "activity_regularizer")
-_transposed = documented("filters", *_WINDOW)
-_depthwise = documented("depth_multiplier", *_WINDOW)
-_separable = documented("filters", "depth_multiplier", *_WINDOW)
-
-
-@_transposed
-class Conv1DTranspose(ConvTranspose):
-    """The transpose of Conv1D, which makes sequences longer: [B, T, C] -> [B, T', filters].
-
+_transposed = documented(
+    "filters",
+    *_WINDOW,
+    about="""
     y[p * strides + o * dilation_rate, k] = activation(b[k] + sum of x[p, c] W[o, k, c]);
-    T' = T strides for "same", and at least that for "valid". Weights: kernel W
-    [kernel_size, filters, C], bias b [filters].
+    an axis of T' = T strides for "same", and at least that for "valid". Weights: kernel W
+    [*kernel_size, filters, C], bias b [filters].
 
     Args:
         [shared]
@@ -174,6 +156,38 @@ class Conv1DTranspose(ConvTranspose):
         ValueError: sizes below 1, an output_padding that is not below strides.
 
     Dumoulin & Visin (2016).
+""",
+)
+_depthwise = documented(
+    "depth_multiplier",
+    *_WINDOW,
+    about="""
+    y[p, c M + m] = activation(b + sum over o of x[p * strides + o * dilation_rate, c] W[o, c, m]).
+    Weights: kernel W [*kernel_size, C, M], bias b [C M].
+
+    Args:
+        [shared]
+""",
+)
+_separable = documented(
+    "filters",
+    "depth_multiplier",
+    *_WINDOW,
+    about="""
+    A weighted sum over the C M channels that a depthwise convolution makes. Weights:
+    depthwise_kernel [*kernel_size, C, M], pointwise_kernel [1..., C M, filters], bias [filters].
+
+    Args:
+        [shared]
+
+    Chollet (2017), "Xception".
+""",
+)
+
+
+@_transposed
+class Conv1DTranspose(ConvTranspose):
+    """The transpose of Conv1D, which makes sequences longer: [B, T, C] -> [B, T', filters].
 
     >>> import numpy as np
     >>> Conv1DTranspose(4, 3, strides=2, padding="same")(np.ones((1, 5, 2))).shape
@@ -187,12 +201,6 @@ class Conv1DTranspose(ConvTranspose):
 class Conv2DTranspose(ConvTranspose):
     """The transpose of Conv2D, which makes images larger: [B, H, W, C] -> [B, H', W', filters].
 
-    As `Conv1DTranspose`, over two axes. Kernel [*kernel_size, filters, C].
-
-    Args:
-        [shared]
-        output_padding: elements more at the end, from 0, below strides.
-
     >>> import numpy as np
     >>> Conv2DTranspose(4, 3, strides=2, padding="same")(np.ones((1, 5, 6, 2))).shape
     (1, 10, 12, 4)
@@ -204,12 +212,6 @@ class Conv2DTranspose(ConvTranspose):
 @_transposed
 class Conv3DTranspose(ConvTranspose):
     """The transpose of Conv3D: [B, D, H, W, C] -> [B, D', H', W', filters].
-
-    As `Conv1DTranspose`, over three axes. Kernel [*kernel_size, filters, C].
-
-    Args:
-        [shared]
-        output_padding: elements more at the end, from 0, below strides.
 
     >>> import numpy as np
     >>> Conv3DTranspose(4, 2, strides=2)(np.ones((1, 2, 3, 4, 2))).shape
@@ -223,12 +225,6 @@ class Conv3DTranspose(ConvTranspose):
 class DepthwiseConv1D(DepthwiseConv):
     """Each channel of a sequence with filters of its own: [B, T, C] -> [B, T', C M].
 
-    y[p, c M + m] = activation(b + sum over o of x[p * strides + o * dilation_rate, c] W[o, c, m]).
-    Weights: kernel W [kernel_size, C, M], bias b [C M].
-
-    Args:
-        [shared]
-
     >>> import numpy as np
     >>> DepthwiseConv1D(3, depth_multiplier=2)(np.ones((1, 5, 4))).shape
     (1, 3, 8)
@@ -241,11 +237,6 @@ class DepthwiseConv1D(DepthwiseConv):
 class DepthwiseConv2D(DepthwiseConv):
     """Each channel of an image with filters of its own: [B, H, W, C] -> [B, H', W', C M].
 
-    As `DepthwiseConv1D`, over two axes. Kernel [*kernel_size, C, M].
-
-    Args:
-        [shared]
-
     >>> import numpy as np
     >>> DepthwiseConv2D(3, padding="same")(np.ones((1, 5, 6, 4))).shape
     (1, 5, 6, 4)
@@ -256,15 +247,7 @@ class DepthwiseConv2D(DepthwiseConv):
 
 @_separable
 class SeparableConv1D(SeparableConv):
-    """A depthwise convolution, then a weighted sum over channels: [B, T, C] -> [B, T', filters].
-
-    Weights: depthwise_kernel [kernel_size, C, M], pointwise_kernel [1, C M, filters],
-    bias [filters].
-
-    Args:
-        [shared]
-
-    Chollet (2017), "Xception".
+    """A depthwise convolution, then one over channels alone: [B, T, C] -> [B, T', filters].
 
     >>> import numpy as np
     >>> SeparableConv1D(3, 2, padding="same")(np.ones((1, 5, 4))).shape
@@ -276,13 +259,7 @@ class SeparableConv1D(SeparableConv):
 
 @_separable
 class SeparableConv2D(SeparableConv):
-    """A depthwise convolution, then a weighted sum over channels, of images.
-
-    [B, H, W, C] -> [B, H', W', filters]; depthwise_kernel [*kernel_size, C, M], pointwise_kernel
-    [1, 1, C M, filters], bias [filters].
-
-    Args:
-        [shared]
+    """A depthwise convolution, then one over channels alone: [B, H, W, C] -> [B, H', W', filters].
 
     >>> import numpy as np
     >>> SeparableConv2D(3, 2)(np.ones((1, 5, 6, 4))).shape

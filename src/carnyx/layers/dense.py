@@ -10,10 +10,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx import activations
 from carnyx.core.layer import InputSpec
 from carnyx.layers import arguments
-from carnyx.layers.arguments import documented
+from carnyx.layers.arguments import Whole, documented
 from carnyx.layers.lora import Adaptable
 
 
@@ -38,9 +37,11 @@ class Dense(Adaptable):
     ((2, 3), ['dense/kernel', 'dense/bias'])
     """
 
+    supports_masking = True
+
     def __init__(
         self,
-        units: int,
+        units: Whole,
         activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
@@ -55,21 +56,9 @@ class Dense(Adaptable):
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.units = arguments.whole(self, "units", units)
-        self.activation = activations.get(activation)
-        self.use_bias = arguments.flag(self, "use_bias", use_bias)
-        arguments.keep(
-            self,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-        )
+        arguments.keep_given(self, locals())
         self._keep_lora(lora_rank, lora_alpha)
         self.input_spec = InputSpec(min_ndim=2)
-        self.supports_masking = True
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
         if name == "activity_regularizer":  # in Keras's file only when it was given
@@ -132,19 +121,8 @@ class EinsumDense(Adaptable):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.equation = equation
+        arguments.keep_given(self, locals())
         self.output_shape = (output_shape,) if isinstance(output_shape, int) else (*output_shape,)
-        self.bias_axes = bias_axes
-        self.activation = activations.get(activation)
-        arguments.keep(
-            self,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-        )
         self._keep_lora(lora_rank, lora_alpha)
         self._terms()
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from carnyx.layers import arguments
-from carnyx.layers.arguments import documented
+from carnyx.layers.arguments import Whole, documented
 from carnyx.layers.lora import Adaptable
 
 
@@ -38,8 +38,8 @@ class Embedding(Adaptable):
 
     def __init__(
         self,
-        input_dim: int,
-        output_dim: int,
+        input_dim: Whole,
+        output_dim: Whole,
         embeddings_initializer: Any = "uniform",
         embeddings_regularizer: Any = None,
         embeddings_constraint: Any = None,
@@ -54,16 +54,8 @@ class Embedding(Adaptable):
             kwargs.setdefault("input_shape", (length,))
         # Not cast: bfloat16 holds whole numbers up to 256 only.
         super().__init__(autocast=False, **kwargs)
-        self.input_dim = arguments.whole(self, "input_dim", input_dim)
-        self.output_dim = arguments.whole(self, "output_dim", output_dim)
-        arguments.keep(
-            self,
-            embeddings_initializer=embeddings_initializer,
-            embeddings_regularizer=embeddings_regularizer,
-            embeddings_constraint=embeddings_constraint,
-        )
+        arguments.keep_given(self, locals())
         self._keep_lora(lora_rank, lora_alpha)
-        self.mask_zero = arguments.flag(self, "mask_zero", mask_zero)
         self.supports_masking = self.mask_zero
         if weights is not None:
             self.build(None)
@@ -134,8 +126,8 @@ class ReversibleEmbedding(Embedding):
 
     def __init__(
         self,
-        input_dim: int,
-        output_dim: int,
+        input_dim: Whole,
+        output_dim: Whole,
         tie_weights: bool = True,
         embeddings_initializer: Any = "uniform",
         embeddings_regularizer: Any = None,
@@ -145,17 +137,9 @@ class ReversibleEmbedding(Embedding):
         logit_soft_cap: float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            input_dim,
-            output_dim,
-            embeddings_initializer=embeddings_initializer,
-            embeddings_regularizer=embeddings_regularizer,
-            embeddings_constraint=embeddings_constraint,
-            mask_zero=mask_zero,
-            **kwargs,
-        )
-        self.tie_weights = arguments.flag(self, "tie_weights", tie_weights)
-        self.reverse_dtype, self.logit_soft_cap = reverse_dtype, logit_soft_cap
+        kwargs |= {"embeddings_constraint": embeddings_constraint, "mask_zero": mask_zero}
+        super().__init__(input_dim, output_dim, **kwargs)
+        arguments.keep_given(self, locals())
 
     def build(self, input_shape: Any = None) -> None:
         super().build(input_shape)
