@@ -54,7 +54,8 @@ SHARED = {
     "depth_multiplier": "M, the number of filters of each channel, from 1.",
     "rate": "a fraction in [0, 1].",
     "seed": "an int for the same numbers in every run; None for others each time.",
-    "epsilon": "a small positive number that keeps the division finite.",
+    "epsilon": "added to the variance, so that its root is not 0.",
+    "center, scale": "whether beta is added, and gamma multiplied.",
 }
 
 

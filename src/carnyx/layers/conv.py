@@ -19,10 +19,15 @@ class Windowed(FileOptions, Layer):
 
     rank = 0
     paddings: tuple[str, ...] = ("valid", "same")
+    filters: int
+    kernel_size: tuple[int, ...]
     strides: tuple[int, ...]
-    dilation_rate: tuple[int, ...]
+    padding: str
     data_format: str
+    dilation_rate: tuple[int, ...]
+    depth_multiplier: int
     activation: Any
+    use_bias: bool
     bias: Any = None
 
     def _check_window(self) -> None:
@@ -68,6 +73,8 @@ class Windowed(FileOptions, Layer):
 
 class Conv(Windowed):
     """What Conv1D, Conv2D and Conv3D share."""
+
+    groups: int
 
     def __init__(
         self,

@@ -38,6 +38,9 @@ class Dense(Adaptable):
     """
 
     supports_masking = True
+    units: int
+    activation: Any
+    use_bias: bool
 
     def __init__(
         self,
@@ -103,6 +106,10 @@ class EinsumDense(Adaptable):
     >>> EinsumDense("btd,du->btu", (None, 8), bias_axes="u")(np.ones((2, 5, 4))).shape
     (2, 5, 8)
     """
+
+    equation: str
+    activation: Any
+    bias_axes: str | None
 
     def __init__(
         self,

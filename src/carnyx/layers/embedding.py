@@ -35,6 +35,9 @@ class Embedding(Adaptable):
     """
 
     lora_weight = "embeddings"
+    input_dim: int
+    output_dim: int
+    mask_zero: bool
 
     def __init__(
         self,
