@@ -54,6 +54,10 @@ SHARED = {
     "depth_multiplier": "M, the number of filters of each channel, from 1.",
     "rate": "a fraction in [0, 1].",
     "seed": "an int for the same numbers in every run; None for others each time.",
+    "dropout, recurrent_dropout": (
+        "fraction in [0, 1] of the inputs, or of the state, that a training\n"
+        "            call drops, with one mask for all steps (Gal and Ghahramani 2016)."
+    ),
     "epsilon": "added to the variance, so that its root is not 0.",
     "center, scale": "whether beta is added, and gamma multiplied.",
 }
@@ -172,6 +176,7 @@ Whole = int  # from 1
 Fraction = float  # in [0, 1]
 FromZero = float
 Axis = int
+Several = Any  # a tuple, or one of its elements alone
 Window = Any  # whole numbers from 1, one for all of the layer's `rank` axes or one for each
 Padding = str  # one of the layer's `paddings`
 DataFormat = str | None
@@ -182,6 +187,9 @@ RULES: dict[str, Callable[[Any, str, Any], Any]] = {
     "Fraction": lambda layer, name, value: number(layer, name, value, 0, 1),
     "FromZero": lambda layer, name, value: number(layer, name, value, 0),
     "Axis": lambda layer, name, value: whole(layer, name, value, least=None),
+    "Several": lambda layer, name, value: (
+        tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    ),
     "Window": lambda layer, name, value: sizes(layer, name, value, layer.rank),
     "Padding": lambda layer, name, value: choice(layer, name, value, layer.paddings),
     "DataFormat": lambda layer, name, value: data_format(layer, value),

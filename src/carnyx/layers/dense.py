@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from carnyx.core.layer import InputSpec
 from carnyx.layers import arguments
-from carnyx.layers.arguments import Whole, documented
+from carnyx.layers.arguments import Several, Whole, documented
 from carnyx.layers.lora import Adaptable
 
 
@@ -108,13 +108,14 @@ class EinsumDense(Adaptable):
     """
 
     equation: str
+    output_shape: tuple[int | None, ...]
     activation: Any
     bias_axes: str | None
 
     def __init__(
         self,
         equation: str,
-        output_shape: Any,
+        output_shape: Several,
         activation: Any = None,
         bias_axes: str | None = None,
         kernel_initializer: Any = "glorot_uniform",
@@ -129,7 +130,6 @@ class EinsumDense(Adaptable):
     ) -> None:
         super().__init__(**kwargs)
         arguments.keep_given(self, locals())
-        self.output_shape = (output_shape,) if isinstance(output_shape, int) else (*output_shape,)
         self._keep_lora(lora_rank, lora_alpha)
         self._terms()
 
