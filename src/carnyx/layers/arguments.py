@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from carnyx import activations, constraints, initializers, regularizers
 from carnyx.core import dtypes
 from carnyx.core.errors import nearest
 
+Class = TypeVar("Class")
 KINDS: dict[str, Any] = {
     "initializer": initializers,
     "regularizer": regularizers,

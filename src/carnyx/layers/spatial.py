@@ -1,7 +1,8 @@
 """What layers share that come for one, two and three spatial axes: pooling, padding, dropout...
 
 No layer lives here. `class Name2D(Name, rank=2)` is all that a rank needs: the base has the
-arithmetic and the description, the rank a first line and an example of its own.
+arithmetic and the description, which follows the rank's own first line; what else it says comes
+last, and goes on with the base's Args where no blank line is before it.
 """
 
 from __future__ import annotations
