@@ -184,14 +184,14 @@ class ZeroPadding3D(ZeroPadding, rank=3):
     """
 
 
+@documented("data_format (2D, 3D)")
 class Cropping(Margins):
     """What the cropping layers share.
 
     Args:
         cropping: places taken off before and after on every axis: one number, a number for each
             axis, or pairs (before, after).
-        data_format: for images and volumes, "channels_last" or "channels_first" (B, C, *space);
-            None for the global setting.
+        [shared]
 
     Raises:
         ValueError: nothing is left of the input.
@@ -254,13 +254,13 @@ class Cropping3D(Cropping, rank=3):
         self._start("cropping", cropping, data_format)
 
 
+@documented("data_format (2D, 3D)")
 class UpSampling(SpatialLayer):
     """What the upsampling layers share.
 
     Args:
         size: how often each place is there afterwards, from 1: a number for each axis, or one.
-        data_format: for images and volumes, "channels_last" or "channels_first" (B, C, *space);
-            None for the global setting.
+        [shared]
     """
 
     def _start(self, size: Any, data_format: str | None) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 from carnyx.core.layer import InputSpec, Layer
 from carnyx.layers import arguments
 
+arguments.SHARED["data_format (2D, 3D)"] = arguments.SHARED["data_format"]
+
 
 class SpatialLayer(Layer):
     """Base: `rank` spatial axes, [B, *space, C] or, with "channels_first", [B, C, *space]."""
