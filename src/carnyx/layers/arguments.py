@@ -11,6 +11,7 @@ which checks and keeps every argument as the signature's types say (`Whole`, `Fr
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -243,6 +244,12 @@ def axes_of(layer: Any, axis: Any, rank: int) -> tuple[int, ...]:
     if len(set(counted)) != len(counted):
         raise refuse(layer, "axis", axis, "axes that are named once each")
     return counted
+
+
+def given(names: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a constructor, from its `locals()`, to hand on as they came."""
+    own = {k: v for k, v in names.items() if k not in ("self", "kwargs", "__class__")}
+    return own | names["kwargs"]
 
 
 class FileOptions:

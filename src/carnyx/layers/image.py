@@ -23,6 +23,7 @@ from carnyx.core import state
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments
 from carnyx.ops import boxes as box_ops
+from carnyx.ops import image as ops
 from carnyx.random import SeedGenerator, draw_seed
 
 arguments.SHARED.update(
@@ -40,6 +41,8 @@ arguments.SHARED.update(
     value_range="(lowest, highest) of what the images hold.",
 )
 
+FILL_MODES = ("constant", "nearest", "reflect", "wrap")
+
 
 class ImageLayer(Layer):
     """Base: `call(data, training=True)`; data is an image [H, W, C], a batch [B, H, W, C] or a dict
@@ -47,10 +50,25 @@ class ImageLayer(Layer):
     "segmentation_masks" [B, H, W, 1]; other entries pass through.
 
     In inference the images pass through, cast to the compute type, unless `always` is set.
+
+    Constructors hand on what they are given; what `checks` names is checked and kept here.
     """
 
     always = False  # whether the layer acts in inference too, with no key to draw from
+    moves = True  # whether boxes change with the images
     bounds = (-1.0, 1.0)  # what `factor` may be
+    sorts_range = False  # whether configs hold `value_range` sorted, in a list, or as it was given
+    interpolation, fill_mode, fill_value = "bilinear", "constant", 0.0
+    low: float  # the ends of `value_range`
+    high: float
+    factor: Any
+    scale: Any
+    height: int
+    width: int
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        arguments.documented()(cls)
 
     def __init__(
         self,
@@ -60,13 +78,15 @@ class ImageLayer(Layer):
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
+        checked = {name: kwargs.pop(name) for name in self.checks if name in kwargs}
         super().__init__(**kwargs)
         if bounding_box_format is not None:
             arguments.choice(self, "bounding_box_format", bounding_box_format, box_ops.FORMATS)
         self.bounding_box_format = bounding_box_format
         self.data_format = arguments.data_format(self, data_format)
-        if factor is not None:
-            self.factor = self.interval("factor", factor)
+        checked |= {} if factor is None else {"factor": factor}
+        for name, value in checked.items():
+            setattr(self, name, self.checks[name](self, name, value))
         self.seed = seed
         self.seed_generator = None if self.always else SeedGenerator(seed)
         self.autocast = False  # integers and boxes stay as they are; `change` casts the images
@@ -87,6 +107,28 @@ class ImageLayer(Layer):
             arguments.number(self, name, number, least, most)
         lower, upper = sorted(pair)
         return max(lower, least), min(upper, most)
+
+    def _range(self, name: str, value: Any) -> Any:
+        """`value_range`, whose ends become `low` and `high`."""
+        pair = isinstance(value, (list, tuple)) and len(value) == 2
+        for end in value if pair else ():
+            arguments.number(self, name, end)
+        if not pair or value[0] == value[1]:
+            raise arguments.refuse(self, name, value, "two different numbers, (least, greatest)")
+        self.low, self.high = (float(end) for end in sorted(value))
+        return sorted(value) if self.sorts_range else value
+
+    # How an argument of a name is checked, in every layer that has it.
+    checks: dict[str, Callable[[Any, str, Any], Any]] = {
+        **dict.fromkeys(("factor", "scale", "x_factor", "y_factor"), interval),
+        **dict.fromkeys(("addition_factor", "threshold_factor"), interval),
+        **dict.fromkeys(("height", "width", "max_number", "num_ops"), arguments.whole),
+        **dict.fromkeys(("num_chains", "chain_depth"), arguments.whole),
+        **dict.fromkeys(("fill_value", "clip_limit"), arguments.number),
+        "interpolation": functools.partial(arguments.choice, allowed=tuple(ops.ORDERS)),
+        "fill_mode": functools.partial(arguments.choice, allowed=FILL_MODES),
+        "value_range": _range,
+    }
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
         # as in Keras's files: what this base takes is there if a layer's own constructor has it
@@ -165,11 +207,7 @@ class ImageLayer(Layer):
     def apply(self, data: Any, key: Any, active: bool) -> Any:
         """The whole layer as a pure function of the data and a random key."""
         if not isinstance(data, dict):
-            data = {"images": data}
-            return self._apply(data, key, active)["images"]
-        return self._apply(data, key, active)
-
-    def _apply(self, data: dict[str, Any], key: Any, active: bool) -> dict[str, Any]:
+            return self.apply({"images": data}, key, active)["images"]
         if "images" not in data:
             raise ValueError(
                 f"{type(self).__name__} '{self.name}': the input is an image, a batch, or a dict "
@@ -189,7 +227,7 @@ class ImageLayer(Layer):
             labels = jnp.asarray(data["labels"])
             changed = self.change_labels(labels[None] if single else labels, drawn)
             out["labels"] = changed[0] if single else changed
-        if "bounding_boxes" in data:
+        if "bounding_boxes" in data and self.moves:
             after = self._batch(out["images"]).shape
             out["bounding_boxes"] = self._boxes(
                 data["bounding_boxes"], drawn, active, before.shape[1:3], after[1:3], single
