@@ -295,6 +295,4 @@ class Masking(Elementwise):
         return inputs * kept[..., None].astype(inputs.dtype)
 
 
-__all__ = """
-    Activation ELU Identity Lambda LeakyReLU Masking PReLU ReLU Softmax
-""".split()
+__all__ = "Activation ELU Identity Lambda LeakyReLU Masking PReLU ReLU Softmax".split()

@@ -21,6 +21,7 @@ import numpy as np
 from carnyx import activations, constraints, initializers, regularizers
 from carnyx.core import dtypes
 from carnyx.core.errors import nearest
+from carnyx.core.layer import Layer
 
 Class = TypeVar("Class")
 KINDS: dict[str, Any] = {
@@ -246,10 +247,31 @@ def axes_of(layer: Any, axis: Any, rank: int) -> tuple[int, ...]:
     return counted
 
 
-def given(names: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a constructor, from its `locals()`, to hand on as they came."""
-    own = {k: v for k, v in names.items() if k not in ("self", "kwargs", "__class__")}
-    return own | names["kwargs"]
+def given(names: dict[str, Any], but: str = "") -> dict[str, Any]:
+    """The arguments of a constructor, its `locals()`, to hand on as they came, but some names."""
+    kept = ("self", "kwargs", "__class__", *but.split())
+    return {k: v for k, v in names.items() if k not in kept} | names["kwargs"]
+
+
+class Declared:
+    """Mixin: what a layer says of its arguments by attributes. `[shared]` in docstrings stands for
+    the shared descriptions of all arguments that have none there, see `documented`."""
+
+    unsaved: tuple[str, ...] = ()  # arguments that Keras's configs do not have
+    plain_dtype = False  # whether configs hold the dtype as a plain name
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__init__ is not Layer.__init__:
+            documented()(cls)
+
+    def _in_config(self, name: str, *rest: Any) -> bool:
+        return name not in self.unsaved and super()._in_config(name, *rest)  # type: ignore[misc]
+
+    def _config_value(self, name: str, *rest: Any) -> Any:
+        if name == "dtype" and self.plain_dtype:
+            return self.dtype_policy.name  # type: ignore[attr-defined]
+        return super()._config_value(name, *rest)  # type: ignore[misc]
 
 
 class FileOptions:

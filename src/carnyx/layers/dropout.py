@@ -12,12 +12,11 @@ import jax.numpy as jnp
 from carnyx import random, regularizers
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments
-from carnyx.layers.arguments import documented
 from carnyx.layers.spatial import SpatialLayer
 from carnyx.random import SeedGenerator
 
 
-class RandomLayer(Layer):
+class RandomLayer(arguments.Declared, Layer):
     """What layers that draw random numbers in training share."""
 
     supports_masking = True
@@ -50,7 +49,6 @@ class RandomLayer(Layer):
         raise NotImplementedError
 
 
-@documented("seed")
 class Dropout(RandomLayer):
     """In training each element is 0 with probability `rate`, else x / (1 - rate); otherwise x.
 
@@ -79,7 +77,6 @@ class Dropout(RandomLayer):
         return random.dropout(inputs, self.rate, self.noise_shape, seed=self.seed_generator)
 
 
-@documented("data_format (2D, 3D)", "seed")
 class SpatialDropout(RandomLayer, SpatialLayer):
     """Dropout of whole channels.
 
@@ -88,8 +85,12 @@ class SpatialDropout(RandomLayer, SpatialLayer):
 
     Args:
         rate: fraction in [0, 1] of the channels.
+        data_format: of images and volumes, "channels_last" or "channels_first" (B, C, *space);
+            None for the global setting.
         [shared]
     """
+
+    plain_dtype = True
 
     def __init__(
         self,
@@ -102,11 +103,6 @@ class SpatialDropout(RandomLayer, SpatialLayer):
         super().__init__(name=name, dtype=dtype)
         self._over_space(data_format)
         self.rate = self._strength("rate", rate, seed)
-
-    def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
-        if name == "dtype":  # in these layers' files a plain name
-            return self.dtype_policy.name
-        return super()._config_value(name, recorded, owner)
 
     def disturb(self, inputs: Any) -> Any:
         shape = self.spread([1] * self.rank, None)
@@ -145,7 +141,6 @@ class SpatialDropout3D(SpatialDropout, rank=3):
     """
 
 
-@documented("seed")
 class GaussianNoise(RandomLayer):
     """In training x + n, n normal with mean 0 and standard deviation `stddev`; otherwise x.
 
@@ -166,7 +161,6 @@ class GaussianNoise(RandomLayer):
         return inputs + random.normal(inputs.shape, 0, self.stddev, dtype, self.seed_generator)
 
 
-@documented("seed")
 class GaussianDropout(RandomLayer):
     """In training x n, n normal with mean 1 and variance rate / (1 - rate); otherwise x.
 
@@ -197,7 +191,6 @@ class GaussianDropout(RandomLayer):
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
-@documented("seed")
 class AlphaDropout(RandomLayer):
     """Dropout for SELU networks: keeps mean 0 and variance 1 of its inputs.
 

@@ -182,21 +182,21 @@ class FeatureSpace(Layer):
     @classmethod
     def float(cls, name: str | None = None) -> Feature:
         """A number as it is."""
-        return Feature("float32", Identity(name=_layer_name(name, "float")), "float")
+        return Feature("float32", Identity(name=_named(name, "float")), "float")
 
     @classmethod
     def float_rescaled(
         cls, scale: Any = 1.0, offset: Any = 0.0, name: str | None = None
     ) -> Feature:
         """scale * a number + offset."""
-        layer_name = _layer_name(name, "float_rescaled")
-        return Feature("float32", tabular.Rescaling(scale, offset, name=layer_name), "float")
+        layer = tabular.Rescaling(scale, offset, name=_named(name, "float_rescaled"))
+        return Feature("float32", layer, "float")
 
     @classmethod
     def float_normalized(cls, name: str | None = None) -> Feature:
         """A number of mean 0 and variance 1."""
-        layer_name = _layer_name(name, "float_normalized")
-        return Feature("float32", tabular.Normalization(name=layer_name), "float")
+        layer = tabular.Normalization(name=_named(name, "float_normalized"))
+        return Feature("float32", layer, "float")
 
     @classmethod
     def float_discretized(
@@ -207,8 +207,8 @@ class FeatureSpace(Layer):
         name: str | None = None,
     ) -> Feature:
         """The bin of a number; with bin_boundaries, num_bins is None."""
-        layer_name = _layer_name(name, "float_discretized")
-        layer = tabular.Discretization(bin_boundaries, num_bins, name=layer_name)
+        name = _named(name, "float_discretized")
+        layer = tabular.Discretization(bin_boundaries, num_bins, name=name)
         return Feature("float32", layer, output_mode)
 
     @classmethod
@@ -220,8 +220,8 @@ class FeatureSpace(Layer):
         name: str | None = None,
     ) -> Feature:
         """The place of a whole number among those of the data."""
-        layer_name = _layer_name(name, "integer_categorical")
-        layer = IntegerLookup(max_tokens, num_oov_indices, name=layer_name)
+        name = _named(name, "integer_categorical")
+        layer = IntegerLookup(max_tokens, num_oov_indices, name=name)
         return Feature("int32", layer, output_mode)
 
     @classmethod
@@ -233,8 +233,8 @@ class FeatureSpace(Layer):
         name: str | None = None,
     ) -> Feature:
         """The place of a string among those of the data."""
-        layer_name = _layer_name(name, "string_categorical")
-        layer = StringLookup(max_tokens, num_oov_indices, name=layer_name)
+        name = _named(name, "string_categorical")
+        layer = StringLookup(max_tokens, num_oov_indices, name=name)
         return Feature("string", layer, output_mode)
 
     @classmethod
@@ -242,16 +242,16 @@ class FeatureSpace(Layer):
         cls, num_bins: int, output_mode: str = "one_hot", name: str | None = None
     ) -> Feature:
         """The bin of a whole number's hash."""
-        layer_name = _layer_name(name, "integer_hashed")
-        return Feature("int32", Hashing(num_bins, name=layer_name), output_mode)
+        layer = Hashing(num_bins, name=_named(name, "integer_hashed"))
+        return Feature("int32", layer, output_mode)
 
     @classmethod
     def string_hashed(
         cls, num_bins: int, output_mode: str = "one_hot", name: str | None = None
     ) -> Feature:
         """The bin of a string's hash."""
-        layer_name = _layer_name(name, "string_hashed")
-        return Feature("string", Hashing(num_bins, name=layer_name), output_mode)
+        layer = Hashing(num_bins, name=_named(name, "string_hashed"))
+        return Feature("string", layer, output_mode)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> FeatureSpace:
@@ -380,7 +380,7 @@ KINDS = tuple(
 )
 
 
-def _layer_name(name: str | None, kind: str) -> str:
+def _named(name: str | None, kind: str) -> str:
     return f"{name or unique_name(kind)}_preprocessor"
 
 

@@ -1,9 +1,9 @@
 """What layers that change images share: batches and single images, dicts with boxes and masks.
 
 A subclass says what one random draw is (`draw`) and what it does to a batch of channels-last images
-(`change_images`), and, where that is not "nothing", to boxes, masks and labels. Everything else is
-here, once. Layers that move pixels are in `image_geometry.py`, those that change colours in
-`image_color.py`, policies and mixtures of several images in `image_mix.py`.
+(`change_images`), and, where needed, to boxes, masks and labels. Everything else is here, once.
+Layers that move pixels are in `image_geometry.py`, those that change colours in `image_color.py`,
+policies and mixtures of several images in `image_mix.py`.
 
 Called on arrays outside a model (in a data pipeline), a layer compiles itself: one compiled call a
 shape, instead of one a primitive. `Pipeline` calls several in turn.
@@ -44,7 +44,7 @@ arguments.SHARED.update(
 FILL_MODES = ("constant", "nearest", "reflect", "wrap")
 
 
-class ImageLayer(Layer):
+class ImageLayer(arguments.Declared, Layer):
     """Base: `call(data, training=True)`; data is an image [H, W, C], a batch [B, H, W, C] or a dict
     of "images" and any of "labels", "bounding_boxes" ({"boxes": [B, N, 4], "labels": [B, N]}) and
     "segmentation_masks" [B, H, W, 1]; other entries pass through.
@@ -55,7 +55,7 @@ class ImageLayer(Layer):
     """
 
     always = False  # whether the layer acts in inference too, with no key to draw from
-    moves = True  # whether boxes change with the images
+    moves = True  # whether masks and boxes change with the images
     bounds = (-1.0, 1.0)  # what `factor` may be
     sorts_range = False  # whether configs hold `value_range` sorted, in a list, or as it was given
     interpolation, fill_mode, fill_value = "bilinear", "constant", 0.0
@@ -65,10 +65,6 @@ class ImageLayer(Layer):
     scale: Any
     height: int
     width: int
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        arguments.documented()(cls)
 
     def __init__(
         self,
@@ -122,9 +118,8 @@ class ImageLayer(Layer):
     checks: dict[str, Callable[[Any, str, Any], Any]] = {
         **dict.fromkeys(("factor", "scale", "x_factor", "y_factor"), interval),
         **dict.fromkeys(("addition_factor", "threshold_factor"), interval),
-        **dict.fromkeys(("height", "width", "max_number", "num_ops"), arguments.whole),
-        **dict.fromkeys(("num_chains", "chain_depth"), arguments.whole),
-        **dict.fromkeys(("fill_value", "clip_limit"), arguments.number),
+        **dict.fromkeys(("height", "width"), arguments.whole),
+        "fill_value": arguments.number,
         "interpolation": functools.partial(arguments.choice, allowed=tuple(ops.ORDERS)),
         "fill_mode": functools.partial(arguments.choice, allowed=FILL_MODES),
         "value_range": _range,
@@ -149,8 +144,8 @@ class ImageLayer(Layer):
         raise NotImplementedError
 
     def change_masks(self, masks: Any, drawn: Any) -> Any:
-        """Segmentation masks [B, H, W, C], which a change of colours leaves alone."""
-        return masks
+        """Segmentation masks [B, H, W, C] changed."""
+        return self.change_images(masks, drawn) if self.moves else masks
 
     def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
         """Corners [B, N, 4] as x1, y1, x2, y2 in pixels, in images of `size` (H, W)."""
@@ -181,7 +176,7 @@ class ImageLayer(Layer):
         """One draw for this batch, to be passed to the `transform_` methods."""
         if not (training or self.always):
             return None
-        images = self._batch(data["images"] if isinstance(data, dict) else data)
+        images = self._batch(data["images"] if isinstance(data, dict) else data).x
         seeds = self.seed_generator if seed is None else seed
         key = None if seeds is None or not training else draw_seed(seeds)
         if "draw" not in self._compiled:
@@ -214,9 +209,9 @@ class ImageLayer(Layer):
                 "of 'images' and any of 'labels', 'bounding_boxes' and 'segmentation_masks'. "
                 f"Received the keys {sorted(data)}."
             )
-        single = jnp.ndim(data["images"]) == 3
         before = self._batch(data["images"])
-        drawn = self.draw(before.shape, key) if active else None
+        single = before.single
+        drawn = self.draw(before.x.shape, key) if active else None
         out = dict(data)
         out["images"] = self.transform_images(data["images"], drawn, active)
         if "segmentation_masks" in data:
@@ -228,9 +223,9 @@ class ImageLayer(Layer):
             changed = self.change_labels(labels[None] if single else labels, drawn)
             out["labels"] = changed[0] if single else changed
         if "bounding_boxes" in data and self.moves:
-            after = self._batch(out["images"]).shape
+            after = self._batch(out["images"]).size
             out["bounding_boxes"] = self._boxes(
-                data["bounding_boxes"], drawn, active, before.shape[1:3], after[1:3], single
+                data["bounding_boxes"], drawn, active, before.size, after, single
             )
         return out
 
@@ -256,25 +251,16 @@ class ImageLayer(Layer):
         return box_ops.clip(boxes, *size)
 
     def _batch(self, images: Any) -> Any:
-        """Channels-last, with a batch axis."""
-        images = jnp.asarray(images)
-        if images.ndim not in (3, 4):
-            raise ValueError(
-                f"{type(self).__name__} '{self.name}': images are [H, W, C] or [B, H, W, C] "
-                f"(data_format={self.data_format!r}). Received the shape {images.shape}."
-            )
-        images = images[None] if images.ndim == 3 else images
-        return images if self.data_format == "channels_last" else jnp.moveaxis(images, 1, -1)
+        """The images as a channels-last batch `x`, and the way `back` to the form of the input."""
+        return ops.Batch(f"{type(self).__name__} '{self.name}'", images, self.data_format)
 
     def _on_batch(self, images: Any, change: Any, training: bool, dtype: Any) -> Any:
         """Calls `change` on channels-last batches; the result has the form of the input."""
-        single = jnp.ndim(images) == 3
-        x = self._batch(images)
+        batch = self._batch(images)
+        x = batch.x
         if training or self.always:
             x = change(x if dtype is None else x.astype(jnp.promote_types(dtype, jnp.float32)))
-        x = x if dtype is None else x.astype(dtype)
-        x = x if self.data_format == "channels_last" else jnp.moveaxis(x, -1, 1)
-        return x[0] if single else x
+        return batch.back(x if dtype is None else x.astype(dtype))
 
 
 class Pipeline(Layer):

@@ -7,6 +7,7 @@ knows batches, dicts and data formats, is in `image.py`; colours are in `image_c
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -15,14 +16,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from carnyx.layers import arguments
-from carnyx.layers.arguments import documented
+from carnyx.layers.arguments import given
 from carnyx.layers.image import ImageLayer
 from carnyx.ops import boxes as box_ops
 from carnyx.ops import image as ops
 from carnyx.random import SeedGenerator
-
-FILL_MODES = ("constant", "nearest", "reflect", "wrap")
-
 
 # ---- sizes
 
@@ -31,12 +29,7 @@ class FrameLayer(ImageLayer):
     """Base: a part of the image, made the size (height, width); acts in inference too."""
 
     always = True
-    interpolation, antialias, fill_value = "bilinear", False, 0.0
-
-    def __init__(self, height: int, width: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.height = arguments.whole(self, "height", height)
-        self.width = arguments.whole(self, "width", width)
+    antialias = False
 
     @property
     def target(self) -> tuple[int, int]:
@@ -69,7 +62,6 @@ class FrameLayer(ImageLayer):
         return (boxes - jnp.asarray([left, top, left, top])) * scale
 
 
-@documented("data_format")
 class Resizing(FrameLayer):
     """Images resized to (height, width), in training and inference; integers stay integers.
 
@@ -89,6 +81,16 @@ class Resizing(FrameLayer):
     [0.5, 2.5]
     """
 
+    crop_to_aspect_ratio: bool
+    pad_to_aspect_ratio: bool
+    checks = FrameLayer.checks | {
+        "interpolation": functools.partial(arguments.choice, allowed=tuple(ops.METHODS)),
+        "fill_mode": functools.partial(arguments.choice, allowed=("constant",)),
+        "crop_to_aspect_ratio": arguments.flag,
+        "pad_to_aspect_ratio": arguments.flag,
+        "antialias": arguments.flag,
+    }
+
     def __init__(
         self,
         height: int,
@@ -102,21 +104,11 @@ class Resizing(FrameLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(height, width, data_format=data_format, **kwargs)
-        self.interpolation = arguments.choice(
-            self, "interpolation", interpolation, tuple(ops.METHODS)
-        )
-        self.crop_to_aspect_ratio = arguments.flag(
-            self, "crop_to_aspect_ratio", crop_to_aspect_ratio
-        )
-        self.pad_to_aspect_ratio = arguments.flag(self, "pad_to_aspect_ratio", pad_to_aspect_ratio)
+        super().__init__(**given(locals()))
         if crop_to_aspect_ratio and pad_to_aspect_ratio:
             raise arguments.refuse(
                 self, "pad_to_aspect_ratio", True, "False where crop_to_aspect_ratio is True"
             )
-        self.fill_mode = arguments.choice(self, "fill_mode", fill_mode, ("constant",))
-        self.fill_value = arguments.number(self, "fill_value", fill_value)
-        self.antialias = arguments.flag(self, "antialias", antialias)
 
     def part(self, size: tuple[int, int], drawn: Any) -> tuple[Any, ...]:
         if self.crop_to_aspect_ratio or self.pad_to_aspect_ratio:
@@ -128,7 +120,6 @@ class Resizing(FrameLayer):
         return images.dtype if whole else self.compute_dtype
 
 
-@documented("data_format")
 class CenterCrop(FrameLayer):
     """The middle of (height, width) pixels, in training and inference.
 
@@ -145,7 +136,7 @@ class CenterCrop(FrameLayer):
     def __init__(
         self, height: int, width: int, data_format: str | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(height, width, data_format=data_format, **kwargs)
+        super().__init__(**given(locals()))
 
     def part(self, size: tuple[int, int], drawn: Any) -> tuple[Any, ...]:
         (height, width), (rows, columns) = self.target, size
@@ -154,7 +145,6 @@ class CenterCrop(FrameLayer):
         return (rows - height) // 2, (columns - width) // 2, height, width
 
 
-@documented("seed", "data_format")
 class RandomCrop(FrameLayer):
     """In training a part of (height, width) pixels, at one random place for the whole batch.
 
@@ -178,8 +168,8 @@ class RandomCrop(FrameLayer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(height, width, data_format=data_format, name=name, **kwargs)
-        self.seed, self.seed_generator = seed, SeedGenerator(seed)
+        super().__init__(**given(locals()))
+        self.seed_generator = SeedGenerator(seed)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         """(top, left), each the same for all images; None where the window is resized."""
@@ -196,7 +186,6 @@ class RandomCrop(FrameLayer):
 # ---- flips
 
 
-@documented("seed", "data_format")
 class RandomFlip(ImageLayer):
     """In training each image is turned over with a chance of 1/2: left to right, top to bottom.
 
@@ -216,7 +205,7 @@ class RandomFlip(ImageLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
+        super().__init__(**given(locals(), but="mode"))
         modes = ("horizontal", "vertical", "horizontal_and_vertical")
         self.mode = arguments.choice(self, "mode", mode, modes)
 
@@ -235,9 +224,6 @@ class RandomFlip(ImageLayer):
             images = jnp.where(flip[:, None, None, None], jnp.flip(images, axis), images)
         return images
 
-    def change_masks(self, masks: Any, drawn: Any) -> Any:
-        return self.change_images(masks, drawn)
-
     def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
         x1, y1, x2, y2 = (boxes[..., i] for i in range(4))
         for flip, axis in self._turned(drawn):
@@ -253,16 +239,17 @@ class RandomFlip(ImageLayer):
 
 
 class ReadingLayer(ImageLayer):
-    """Base: pixels are read at other places, between and outside pixels."""
+    """Base: pixels are read at other places, between and outside pixels; masks at whole ones."""
 
-    interpolation, fill_mode, fill_value = "bilinear", "constant", 0.0
+    def read(self, images: Any, drawn: Any, order: int) -> Any:
+        """The images read with interpolation of an order, 0 or 1."""
+        raise NotImplementedError
 
-    def keep_reading(self, interpolation: Any, fill_mode: Any, fill_value: Any) -> None:
-        """Checks and keeps how pixels are read."""
-        words = tuple(ops.ORDERS)
-        self.interpolation = arguments.choice(self, "interpolation", interpolation, words)
-        self.fill_mode = arguments.choice(self, "fill_mode", fill_mode, FILL_MODES)
-        self.fill_value = arguments.number(self, "fill_value", fill_value)
+    def change_images(self, images: Any, drawn: Any) -> Any:
+        return self.read(images, drawn, ops.ORDERS[self.interpolation])
+
+    def change_masks(self, masks: Any, drawn: Any) -> Any:
+        return self.read(masks, drawn, 0)
 
 
 class WarpLayer(ReadingLayer):
@@ -275,15 +262,9 @@ class WarpLayer(ReadingLayer):
         """[B, 3, 3], from (x, y, 1) of an output pixel to where it is read."""
         raise NotImplementedError
 
-    def _warped(self, images: Any, drawn: Any, order: int) -> Any:
+    def read(self, images: Any, drawn: Any, order: int) -> Any:
         matrix = self.matrix(drawn, images.shape[1:3])
         return ops.warp(images, matrix, order, self.fill_mode, self.fill_value)
-
-    def change_images(self, images: Any, drawn: Any) -> Any:
-        return self._warped(images, drawn, ops.ORDERS[self.interpolation])
-
-    def change_masks(self, masks: Any, drawn: Any) -> Any:
-        return self._warped(masks, drawn, 0)
 
     def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
         return box_ops.move(boxes, ops.adjugate(self.matrix(drawn, size)))
@@ -308,7 +289,6 @@ def between(key: Any, count: int, *intervals: tuple[float, float]) -> Any:
     return [low + (high - low) * u for (low, high), u in zip(intervals, uniform, strict=True)]
 
 
-@documented("fill_mode", "interpolation", "seed", "fill_value", "data_format")
 class RandomRotation(WarpLayer):
     """In training each image is turned about its middle by an angle of its own.
 
@@ -331,8 +311,7 @@ class RandomRotation(WarpLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self.keep_reading(interpolation, fill_mode, fill_value)
+        super().__init__(**given(locals()))
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         (turns,) = between(key, shape[0], self.factor)
@@ -344,7 +323,6 @@ class RandomRotation(WarpLayer):
         return affine(cos, -sin, sin, cos, middle(size))
 
 
-@documented("fill_mode", "interpolation", "seed", "fill_value", "data_format")
 class RandomTranslation(WarpLayer):
     """In training each image is moved by a distance of its own.
 
@@ -369,8 +347,7 @@ class RandomTranslation(WarpLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
-        self.keep_reading(interpolation, fill_mode, fill_value)
+        super().__init__(**given(locals(), but="height_factor width_factor"))
         self.height_factor, self.width_factor = height_factor, width_factor
         self._down = self.interval("height_factor", height_factor)
         self._right = self.interval("width_factor", width_factor)
@@ -386,7 +363,6 @@ class RandomTranslation(WarpLayer):
         return jnp.stack(rows, -1).reshape(*x.shape, 3, 3)
 
 
-@documented("fill_mode", "interpolation", "seed", "fill_value", "data_format")
 class RandomZoom(WarpLayer):
     """In training each image is zoomed about its middle by factors of its own.
 
@@ -411,16 +387,12 @@ class RandomZoom(WarpLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
-        self.keep_reading(interpolation, fill_mode, fill_value)
+        super().__init__(**given(locals(), but="height_factor width_factor"))
         self.height_factor, self.width_factor = height_factor, width_factor
         least = math.nextafter(-1, 0)  # at -1 nothing would be seen
-        given = {"height_factor": height_factor, "width_factor": width_factor}
-        self._seen = [
-            self.interval(name, value, (least, 1.0))
-            for name, value in given.items()
-            if value is not None
-        ]
+        self._seen = [self.interval("height_factor", height_factor, (least, 1.0))]
+        if width_factor is not None:
+            self._seen.append(self.interval("width_factor", width_factor, (least, 1.0)))
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         zooms = [1 + seen[:, None] for seen in between(key, shape[0], *self._seen)]
@@ -432,7 +404,6 @@ class RandomZoom(WarpLayer):
         return affine(width, zero, zero, height, middle(size))
 
 
-@documented("interpolation", "fill_mode", "fill_value", "data_format", "seed")
 class RandomShear(WarpLayer):
     """In training each image is sheared, (x, y) being read at (x + a y, b x + y).
 
@@ -447,6 +418,9 @@ class RandomShear(WarpLayer):
     (2, 8, 8, 3)
     """
 
+    x_factor: Any
+    y_factor: Any
+
     def __init__(
         self,
         x_factor: Any = 0.0,
@@ -458,10 +432,7 @@ class RandomShear(WarpLayer):
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
-        self.keep_reading(interpolation, fill_mode, fill_value)
-        self.x_factor = self.interval("x_factor", x_factor)
-        self.y_factor = self.interval("y_factor", y_factor)
+        super().__init__(**given(locals()))
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return {"shear_factor": jnp.stack(between(key, shape[0], self.x_factor, self.y_factor), -1)}
@@ -477,7 +448,6 @@ def happens(key: Any, count: int, factor: tuple[float, float]) -> Any:
     return draw < chance
 
 
-@documented("factor", "interpolation", "fill_value", "seed", "data_format")
 class RandomPerspective(WarpLayer):
     """In training images are seen from aside: their corners move, each for itself.
 
@@ -502,8 +472,7 @@ class RandomPerspective(WarpLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self.keep_reading(interpolation, "constant", fill_value)
+        super().__init__(**given(locals(), but="scale"))
         self.scale = arguments.number(self, "scale", scale, 0, 1)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -527,9 +496,6 @@ class RandomPerspective(WarpLayer):
 # ---- elastic deformations and erased patches
 
 
-@documented(
-    "factor", "interpolation", "fill_mode", "fill_value", "value_range", "seed", "data_format"
-)
 class RandomElasticTransform(ReadingLayer):
     """In training images are deformed by smooth random fields (Simard, Steinkraus, Platt 2003).
 
@@ -559,10 +525,7 @@ class RandomElasticTransform(ReadingLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self.scale = self.interval("scale", scale)
-        self.keep_reading(interpolation, fill_mode, fill_value)
-        self.value_range = value_limits(self, value_range)
+        super().__init__(**given(locals()))
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         keys = jax.random.split(key, 3)
@@ -574,16 +537,12 @@ class RandomElasticTransform(ReadingLayer):
             "displacements": ops.displacements(keys[2], shape[:3], alpha, sigma),
         }
 
-    def _deformed(self, images: Any, drawn: Any, order: int) -> Any:
+    def read(self, images: Any, drawn: Any, order: int) -> Any:
         out = ops.deform(images, drawn["displacements"], order, self.fill_mode, self.fill_value)
         return jnp.where(drawn["apply_transform"][:, None, None, None], out, images)
 
     def change_images(self, images: Any, drawn: Any) -> Any:
-        out = self._deformed(images, drawn, ops.ORDERS[self.interpolation])
-        return jnp.clip(out, *self.value_range)
-
-    def change_masks(self, masks: Any, drawn: Any) -> Any:
-        return self._deformed(masks, drawn, 0)
+        return jnp.clip(super().change_images(images, drawn), self.low, self.high)
 
     def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
         raise ValueError(
@@ -592,15 +551,6 @@ class RandomElasticTransform(ReadingLayer):
         )
 
 
-def value_limits(layer: Any, value_range: Any) -> Any:
-    """`value_range`, two numbers, the lower one first."""
-    good = isinstance(value_range, (list, tuple)) and len(value_range) == 2
-    if not good or not value_range[0] < value_range[1]:
-        raise arguments.refuse(layer, "value_range", value_range, "two numbers (lowest, highest)")
-    return value_range
-
-
-@documented("factor", "value_range", "seed", "data_format")
 class RandomErasing(ImageLayer):
     """In training a patch of an image is replaced (Zhong, Zheng, Kang, Li and Yang 2017).
 
@@ -618,6 +568,7 @@ class RandomErasing(ImageLayer):
     48
     """
 
+    moves = False
     bounds = (0.0, 1.0)
 
     def __init__(
@@ -630,10 +581,8 @@ class RandomErasing(ImageLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self.scale = self.interval("scale", scale)
-        self.value_range = value_limits(self, value_range)
-        self.fill_value = fill_value
+        super().__init__(**given(locals(), but="fill_value"))
+        self.fill_value: Any = fill_value
         if fill_value is not None:
             arguments.number(self, "fill_value", fill_value)
 
@@ -645,10 +594,10 @@ class RandomErasing(ImageLayer):
             self._inside(size, area, place)
             for size, area, place in zip(shape[1:3], draws[:2], draws[2:], strict=True)
         )
-        low, high = self.value_range
         fill = self.fill_value
         if fill is None:
-            fill = jnp.clip(high * jax.random.normal(keys[2], shape), low, high)
+            noise = self.high * jax.random.normal(keys[2], shape)
+            fill = jnp.clip(noise, self.low, self.high)
         return {
             "apply_erasing": happens(keys[0], shape[0], self.factor),
             "batch_masks": (rows[:, :, None] & columns[:, None, :])[..., None],
@@ -668,7 +617,6 @@ class RandomErasing(ImageLayer):
         return jnp.where(erased, jnp.asarray(drawn["fill_value"], images.dtype), images)
 
 
-@documented("data_format")
 class MaxNumBoundingBoxes(ImageLayer):
     """Dicts whose bounding boxes are `max_number` for each image: the first ones, or as many more
     with boxes and labels of `fill_value`.
@@ -682,9 +630,8 @@ class MaxNumBoundingBoxes(ImageLayer):
     always = True
 
     def __init__(self, max_number: int, fill_value: float = -1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(fill_value=fill_value, **kwargs)
         self.max_number = arguments.whole(self, "max_number", max_number)
-        self.fill_value = arguments.number(self, "fill_value", fill_value)
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         return images
@@ -704,17 +651,7 @@ class MaxNumBoundingBoxes(ImageLayer):
         return {key: fit(jnp.asarray(value)) for key, value in boxes.items()}
 
 
-__all__ = [
-    "CenterCrop",
-    "MaxNumBoundingBoxes",
-    "RandomCrop",
-    "RandomElasticTransform",
-    "RandomErasing",
-    "RandomFlip",
-    "RandomPerspective",
-    "RandomRotation",
-    "RandomShear",
-    "RandomTranslation",
-    "RandomZoom",
-    "Resizing",
-]
+__all__ = """
+    CenterCrop MaxNumBoundingBoxes RandomCrop RandomElasticTransform RandomErasing RandomFlip
+    RandomPerspective RandomRotation RandomShear RandomTranslation RandomZoom Resizing
+""".split()

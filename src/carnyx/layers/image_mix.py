@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from carnyx.layers import arguments, image_color, image_geometry
-from carnyx.layers.arguments import documented
+from carnyx.layers.arguments import given
 from carnyx.layers.image import ImageLayer
-from carnyx.layers.image_color import ColourLayer, part_of
+from carnyx.layers.image_color import part_of
 from carnyx.ops.image_color import blend
 
 
@@ -60,7 +60,6 @@ class MixingLayer(ImageLayer):
         return self.blended(labels, drawn)
 
 
-@documented("data_format", "seed")
 class MixUp(MixingLayer):
     """In training w x + (1 - w) x', x' another image of the batch, w ~ Beta(alpha, alpha) for each.
 
@@ -96,9 +95,6 @@ class MixUp(MixingLayer):
     def change_images(self, images: Any, drawn: Any) -> Any:
         return self.blended(images, drawn)
 
-    def change_masks(self, masks: Any, drawn: Any) -> Any:
-        return self.blended(masks, drawn)
-
     def _boxes(self, boxes: Any, drawn: Any, active: bool, *rest: Any) -> Any:
         single = rest[-1]
         if not active or single:
@@ -107,7 +103,6 @@ class MixUp(MixingLayer):
         return jax.tree.map(lambda x: jnp.concatenate([x, x[order]], 1), boxes)
 
 
-@documented("seed", "data_format")
 class CutMix(MixingLayer):
     """In training a rectangle of each image is that of another image of the batch.
 
@@ -159,9 +154,6 @@ class CutMix(MixingLayer):
         order, _, patch = drawn
         return jnp.where(patch, images[order], images)
 
-    def change_masks(self, masks: Any, drawn: Any) -> Any:
-        return self.change_images(masks, drawn)
-
     def _boxes(self, boxes: Any, drawn: Any, active: bool, *rest: Any) -> Any:
         if active:
             raise NotImplementedError(
@@ -174,19 +166,16 @@ class CutMix(MixingLayer):
 # ---- policies
 
 
-class PolicyLayer(ColourLayer):
+class PolicyLayer(ImageLayer):
     """Base: `parts` are layers of which steps choose one by number. A step is (number, key); all
     images of a batch go through the same layer, each with numbers of its own."""
 
     bounds = (0.0, 1.0)
-    keeps_range = True
+    value_range: Any
     parts: list[Any]
 
-    def set_parts(self, names: str, interpolation: str) -> None:
+    def set_parts(self, names: str) -> None:
         """The layers called `names`, of strength `factor`."""
-        self.interpolation = arguments.choice(
-            self, "interpolation", interpolation, ("nearest", "bilinear")
-        )
         ranged = {"value_range": self.value_range}
         moves = {"fill_mode": "reflect", "interpolation": self.interpolation}
         both = (self.factor, self.factor)
@@ -218,7 +207,6 @@ class PolicyLayer(ColourLayer):
         )[0]
 
 
-@documented("value_range", "seed", "data_format")
 class RandAugment(PolicyLayer):
     """In training `num_ops` layers, chosen anew for each batch, one after another.
 
@@ -248,14 +236,12 @@ class RandAugment(PolicyLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self.set_range(value_range)
+        super().__init__(**given(locals(), but="num_ops"))
         self.num_ops = arguments.whole(self, "num_ops", num_ops)
         self.set_parts(
             "RandomShear RandomTranslation RandomRotation RandomBrightness RandomColorDegeneration "
             "RandomContrast RandomSharpness RandomPosterization Solarization AutoContrast "
-            "Equalization",
-            interpolation,
+            "Equalization"
         )
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -272,11 +258,7 @@ class RandAugment(PolicyLayer):
     def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
         return self.walk("change_boxes", boxes, drawn, (len(boxes), *size, 3), size)
 
-    def _boxes(self, *args: Any) -> Any:
-        return ImageLayer._boxes(self, *args)  # not the one of colour layers
 
-
-@documented("value_range", "seed", "data_format")
 class AugMix(PolicyLayer):
     """In training (1 - m) x + m sum_i w_i chain_i(x): several chains of layers, mixed.
 
@@ -300,6 +282,8 @@ class AugMix(PolicyLayer):
     (2, 8, 8, 3)
     """
 
+    moves = False
+
     def __init__(
         self,
         value_range: Any = (0, 255),
@@ -313,8 +297,7 @@ class AugMix(PolicyLayer):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self.set_range(value_range)
+        super().__init__(**given(locals(), but="num_chains chain_depth alpha all_ops"))
         self.num_chains = arguments.whole(self, "num_chains", num_chains)
         self.chain_depth = arguments.whole(self, "chain_depth", chain_depth)
         self.alpha = arguments.number(self, "alpha", alpha, 1e-6)
@@ -325,7 +308,7 @@ class AugMix(PolicyLayer):
         )
         if all_ops:
             names += " RandomBrightness RandomColorDegeneration RandomContrast RandomSharpness"
-        self.set_parts(names, interpolation)
+        self.set_parts(names)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         keys = jax.random.split(key, 5)

@@ -128,7 +128,6 @@ class AveragePooling3D(AveragePooling, rank=3):
     """
 
 
-@documented("data_format")
 class GlobalPooling(SpatialLayer):
     """What pooling over all places shares: [B, *space, C] -> [B, C].
 
@@ -229,7 +228,6 @@ class GlobalAveragePooling3D(GlobalAveragePooling, rank=3):
     """
 
 
-@documented("data_format")
 class AdaptivePooling(SpatialLayer):
     """What the adaptive layers share: cells of nearly equal size, `output_size` of them an axis.
 

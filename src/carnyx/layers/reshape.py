@@ -142,7 +142,6 @@ class Margins(SpatialLayer):
         self._pairs = self.spread(pairs, (0, 0))
 
 
-@documented("data_format")
 class ZeroPadding(Margins):
     """Zeros around each sample's space.
 

@@ -15,7 +15,7 @@ from carnyx.layers import arguments
 arguments.SHARED["data_format (2D, 3D)"] = arguments.SHARED["data_format"]
 
 
-class SpatialLayer(Layer):
+class SpatialLayer(arguments.Declared, Layer):
     """Base: `rank` spatial axes, [B, *space, C] or, with "channels_first", [B, C, *space]."""
 
     rank = 0
