@@ -20,7 +20,7 @@ import jax.core
 import jax.numpy as jnp
 
 from carnyx.core import state
-from carnyx.core.layer import Layer
+from carnyx.core.layer import Layer, call_parameters
 from carnyx.layers import arguments
 from carnyx.ops import boxes as box_ops
 from carnyx.ops import image as ops
@@ -68,19 +68,18 @@ class ImageLayer(arguments.Declared, Layer):
 
     def __init__(
         self,
-        factor: Any = None,
         bounding_box_format: str | None = None,
         data_format: str | None = None,
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        checked = {name: kwargs.pop(name) for name in self.checks if name in kwargs}
+        takes = {name for cls in type(self).__mro__ for name in call_parameters(cls.__init__)}
+        checked = {name: kwargs.pop(name) for name in takes & {*kwargs} & {*self.checks}}
         super().__init__(**kwargs)
         if bounding_box_format is not None:
             arguments.choice(self, "bounding_box_format", bounding_box_format, box_ops.FORMATS)
         self.bounding_box_format = bounding_box_format
         self.data_format = arguments.data_format(self, data_format)
-        checked |= {} if factor is None else {"factor": factor}
         for name, value in checked.items():
             setattr(self, name, self.checks[name](self, name, value))
         self.seed = seed

@@ -131,7 +131,7 @@ class CutMix(MixingLayer):
     def __init__(
         self, factor: Any = 1.0, seed: Any = None, data_format: str | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
+        super().__init__(**given(locals()))
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         batch, *size = shape[:3]
