@@ -66,14 +66,16 @@ SHARED = {
 }
 
 
-def documented(*names: str, about: str = "") -> Callable[[Any], Any]:
+def documented(*names: str, about: str = "") -> Callable[[Class], Class]:
     """Class decorator: writes `about`, what a family has in common, after the first line of a
-    docstring, and the lines of shared arguments at the mark `[shared]` there."""
-    texts = [(name, SHARED[name]) for name in names]
-    lines = [text if text.startswith("<") else f"{name}: {text}" for name, text in texts]
+    docstring, and the lines of shared arguments at the mark `[shared]` there: by default those of
+    the constructor's arguments that the docstring does not have itself."""
 
-    def decorate(cls: Any) -> Any:
+    def decorate(cls: Class) -> Class:
         first, _, rest = (cls.__doc__ or "").partition("\n")
+        own: Any = names or [n for n in inspect.signature(cls).parameters if f"{n}:" not in rest]  # type: ignore[arg-type]
+        texts = [(name, SHARED[name]) for name in own if name in SHARED]
+        lines = [text if text.startswith("<") else f"{name}: {text}" for name, text in texts]
         text = f"{first}\n{about}{rest}"
         cls.__doc__ = text.replace("[shared]", "\n        ".join(lines))
         return cls
@@ -178,6 +180,7 @@ def keep(layer: Any, **options: Any) -> None:
 Whole = int  # from 1
 Fraction = float  # in [0, 1]
 FromZero = float
+Number = float
 Axis = int
 Several = Any  # a tuple, or one of its elements alone
 Window = Any  # whole numbers from 1, one for all of the layer's `rank` axes or one for each
@@ -189,6 +192,7 @@ RULES: dict[str, Callable[[Any, str, Any], Any]] = {
     "Whole": whole,
     "Fraction": lambda layer, name, value: number(layer, name, value, 0, 1),
     "FromZero": lambda layer, name, value: number(layer, name, value, 0),
+    "Number": number,
     "Axis": lambda layer, name, value: whole(layer, name, value, least=None),
     "Several": lambda layer, name, value: (
         tuple(value) if isinstance(value, (list, tuple)) else (value,)
@@ -198,7 +202,7 @@ RULES: dict[str, Callable[[Any, str, Any], Any]] = {
     "DataFormat": lambda layer, name, value: data_format(layer, value),
 }
 # Arguments that the base class has seen to, and the one that is no option but a state.
-NOT_KEPT = ("activity_regularizer", "weights", "kwargs", "return")
+NOT_KEPT = ("activity_regularizer", "name", "dtype", "weights", "kwargs", "return")
 
 
 def keep_given(layer: Any, given: dict[str, Any], of: type | None = None) -> None:
@@ -247,12 +251,6 @@ def axes_of(layer: Any, axis: Any, rank: int) -> tuple[int, ...]:
     return counted
 
 
-def given(names: dict[str, Any], but: str = "") -> dict[str, Any]:
-    """The arguments of a constructor, its `locals()`, to hand on as they came, but some names."""
-    kept = ("self", "kwargs", "__class__", *but.split())
-    return {k: v for k, v in names.items() if k not in kept} | names["kwargs"]
-
-
 class Declared:
     """Mixin: what a layer says of its arguments by attributes. `[shared]` in docstrings stands for
     the shared descriptions of all arguments that have none there, see `documented`."""
@@ -262,7 +260,7 @@ class Declared:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.__init__ is not Layer.__init__:
+        if cls.__init__ is not Layer.__init__ and "[shared]" in (cls.__doc__ or ""):
             documented()(cls)
 
     def _in_config(self, name: str, *rest: Any) -> bool:

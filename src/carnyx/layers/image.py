@@ -20,7 +20,7 @@ import jax.core
 import jax.numpy as jnp
 
 from carnyx.core import state
-from carnyx.core.layer import Layer, call_parameters
+from carnyx.core.layer import Layer
 from carnyx.layers import arguments
 from carnyx.ops import boxes as box_ops
 from carnyx.ops import image as ops
@@ -43,6 +43,17 @@ arguments.SHARED.update(
 
 FILL_MODES = ("constant", "nearest", "reflect", "wrap")
 
+# Types in constructors, see `arguments.keep_given`.
+Interval = Any  # a pair, or f for (-f, f), within the layer's `bounds`
+Interpolation = FillMode = str
+ValueRange = Any
+arguments.RULES.update(
+    Interval=lambda layer, name, value: layer.interval(name, value),
+    Interpolation=functools.partial(arguments.choice, allowed=tuple(ops.ORDERS)),
+    FillMode=functools.partial(arguments.choice, allowed=FILL_MODES),
+    ValueRange=lambda layer, name, value: layer.limits(name, value),
+)
+
 
 class ImageLayer(arguments.Declared, Layer):
     """Base: `call(data, training=True)`; data is an image [H, W, C], a batch [B, H, W, C] or a dict
@@ -50,8 +61,6 @@ class ImageLayer(arguments.Declared, Layer):
     "segmentation_masks" [B, H, W, 1]; other entries pass through.
 
     In inference the images pass through, cast to the compute type, unless `always` is set.
-
-    Constructors hand on what they are given; what `checks` names is checked and kept here.
     """
 
     always = False  # whether the layer acts in inference too, with no key to draw from
@@ -73,15 +82,11 @@ class ImageLayer(arguments.Declared, Layer):
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        takes = {name for cls in type(self).__mro__ for name in call_parameters(cls.__init__)}
-        checked = {name: kwargs.pop(name) for name in takes & {*kwargs} & {*self.checks}}
         super().__init__(**kwargs)
         if bounding_box_format is not None:
             arguments.choice(self, "bounding_box_format", bounding_box_format, box_ops.FORMATS)
         self.bounding_box_format = bounding_box_format
         self.data_format = arguments.data_format(self, data_format)
-        for name, value in checked.items():
-            setattr(self, name, self.checks[name](self, name, value))
         self.seed = seed
         self.seed_generator = None if self.always else SeedGenerator(seed)
         self.autocast = False  # integers and boxes stay as they are; `change` casts the images
@@ -103,7 +108,7 @@ class ImageLayer(arguments.Declared, Layer):
         lower, upper = sorted(pair)
         return max(lower, least), min(upper, most)
 
-    def _range(self, name: str, value: Any) -> Any:
+    def limits(self, name: str, value: Any) -> Any:
         """`value_range`, whose ends become `low` and `high`."""
         pair = isinstance(value, (list, tuple)) and len(value) == 2
         for end in value if pair else ():
@@ -112,17 +117,6 @@ class ImageLayer(arguments.Declared, Layer):
             raise arguments.refuse(self, name, value, "two different numbers, (least, greatest)")
         self.low, self.high = (float(end) for end in sorted(value))
         return sorted(value) if self.sorts_range else value
-
-    # How an argument of a name is checked, in every layer that has it.
-    checks: dict[str, Callable[[Any, str, Any], Any]] = {
-        **dict.fromkeys(("factor", "scale", "x_factor", "y_factor"), interval),
-        **dict.fromkeys(("addition_factor", "threshold_factor"), interval),
-        **dict.fromkeys(("height", "width"), arguments.whole),
-        "fill_value": arguments.number,
-        "interpolation": functools.partial(arguments.choice, allowed=tuple(ops.ORDERS)),
-        "fill_mode": functools.partial(arguments.choice, allowed=FILL_MODES),
-        "value_range": _range,
-    }
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
         # as in Keras's files: what this base takes is there if a layer's own constructor has it

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from carnyx.layers import arguments
-from carnyx.layers.arguments import given
-from carnyx.layers.image import ImageLayer
+from carnyx.layers.arguments import DataFormat, Fraction, Number
+from carnyx.layers.image import ImageLayer, Interval, ValueRange
 from carnyx.layers.image_geometry import happens
 from carnyx.ops import image_color as colour
 
@@ -53,13 +53,14 @@ class FactorLayer(ColourLayer):
 
     def __init__(
         self,
-        factor: Any,
-        value_range: Any = (0, 255),
-        data_format: str | None = None,
+        factor: Interval,
+        value_range: ValueRange = (0, 255),
+        data_format: DataFormat = None,
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals()))
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return self.sample(shape, key)
@@ -77,7 +78,7 @@ class RandomBrightness(FactorLayer):
     """
 
     def __init__(
-        self, factor: Any, value_range: Any = (0, 255), seed: Any = None, **kwargs: Any
+        self, factor: Interval, value_range: ValueRange = (0, 255), seed: Any = None, **kwargs: Any
     ) -> None:
         super().__init__(factor, value_range, seed=seed, **kwargs)
 
@@ -103,7 +104,7 @@ class RandomContrast(FactorLayer):
     sorts_range = False
 
     def __init__(
-        self, factor: Any, value_range: Any = (0, 255), seed: Any = None, **kwargs: Any
+        self, factor: Interval, value_range: ValueRange = (0, 255), seed: Any = None, **kwargs: Any
     ) -> None:
         super().__init__(factor, value_range, seed=seed, **kwargs)
 
@@ -178,18 +179,17 @@ class RandomColorJitter(ColourLayer):
 
     def __init__(
         self,
-        value_range: Any = (0, 255),
+        value_range: ValueRange = (0, 255),
         brightness_factor: Any = None,
         contrast_factor: Any = None,
         saturation_factor: Any = None,
         hue_factor: Any = None,
         seed: Any = None,
-        data_format: str | None = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(value_range=value_range, data_format=data_format, seed=seed, **kwargs)
-        self.brightness_factor, self.contrast_factor = brightness_factor, contrast_factor
-        self.saturation_factor, self.hue_factor = saturation_factor, hue_factor
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
         steps = {
             RandomBrightness: brightness_factor,
             RandomContrast: contrast_factor,
@@ -249,10 +249,14 @@ class RandomGrayscale(ColourLayer):
     unsaved = ("seed",)
 
     def __init__(
-        self, factor: float = 0.5, data_format: str | None = None, seed: Any = None, **kwargs: Any
+        self,
+        factor: Fraction = 0.5,
+        data_format: DataFormat = None,
+        seed: Any = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
-        self.factor = arguments.number(self, "factor", factor, 0, 1)
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return self.sample(shape, key, (0, 1)) < self.factor
@@ -327,15 +331,16 @@ class RandomGaussianBlur(ColourLayer):
 
     def __init__(
         self,
-        factor: Any = 1.0,
+        factor: Interval = 1.0,
         kernel_size: Any = 3,
         sigma: Any = 1.0,
-        value_range: Any = (0, 255),
-        data_format: str | None = None,
+        value_range: ValueRange = (0, 255),
+        data_format: DataFormat = None,
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals(), but="kernel_size sigma"))
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
         self.kernel_size = arguments.sizes(self, "kernel_size", kernel_size, 2)
         if not all(size % 2 for size in self.kernel_size):
             raise arguments.refuse(self, "kernel_size", kernel_size, "odd")
@@ -372,13 +377,14 @@ class RandomInvert(ColourLayer):
 
     def __init__(
         self,
-        factor: Any = 1.0,
-        value_range: Any = (0, 255),
+        factor: Interval = 1.0,
+        value_range: ValueRange = (0, 255),
         seed: Any = None,
-        data_format: str | None = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals()))
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return happens(key, shape[0], self.factor)[:, None, None, None]
@@ -402,18 +408,19 @@ class Solarization(ColourLayer):
 
     bounds = (0.0, 1.0)
     sorts_range = True
-    addition_factor: Any
-    threshold_factor: Any
+    addition_factor: Interval
+    threshold_factor: Interval
 
     def __init__(
         self,
-        addition_factor: Any = 0.0,
-        threshold_factor: Any = 0.0,
-        value_range: Any = (0, 255),
+        addition_factor: Interval = 0.0,
+        threshold_factor: Interval = 0.0,
+        value_range: ValueRange = (0, 255),
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals()))
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         first, second = jax.random.split(key)
@@ -442,8 +449,9 @@ class AutoContrast(ColourLayer):
     always = True
     sorts_range = True
 
-    def __init__(self, value_range: Any = (0, 255), **kwargs: Any) -> None:
-        super().__init__(value_range=value_range, **kwargs)
+    def __init__(self, value_range: ValueRange = (0, 255), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         least, most = images.min((1, 2), keepdims=True), images.max((1, 2), keepdims=True)
@@ -485,12 +493,13 @@ class Equalization(ColourLayer):
 
     def __init__(
         self,
-        value_range: Any = (0, 255),
+        value_range: ValueRange = (0, 255),
         bins: int = 256,
-        data_format: str | None = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, value_range=value_range, **kwargs)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
         self.bins = arguments.whole(self, "bins", bins, 2)
         self.seed_generator = None  # nothing is drawn
 
@@ -528,17 +537,18 @@ class ContrastLimitedAdaptiveHistogramEqualization(ColourLayer):
     """
 
     always = True
+    clip_limit: float
 
     def __init__(
         self,
-        value_range: Any = (0, 255),
-        clip_limit: float = 4.0,
+        value_range: ValueRange = (0, 255),
+        clip_limit: Number = 4.0,
         tile_grid_size: Any = (8, 8),
-        data_format: str | None = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, value_range=value_range, **kwargs)
-        self.clip_limit = arguments.number(self, "clip_limit", clip_limit)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
         self.tile_grid_size = arguments.sizes(self, "tile_grid_size", tile_grid_size, 2)
 
     def change_images(self, images: Any, drawn: Any) -> Any:

@@ -7,7 +7,6 @@ knows batches, dicts and data formats, is in `image.py`; colours are in `image_c
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -16,8 +15,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from carnyx.layers import arguments
-from carnyx.layers.arguments import given
-from carnyx.layers.image import ImageLayer
+from carnyx.layers.arguments import DataFormat, Fraction, Number, Whole
+from carnyx.layers.image import FillMode, ImageLayer, Interpolation, Interval, ValueRange
 from carnyx.ops import boxes as box_ops
 from carnyx.ops import image as ops
 from carnyx.random import SeedGenerator
@@ -83,28 +82,24 @@ class Resizing(FrameLayer):
 
     crop_to_aspect_ratio: bool
     pad_to_aspect_ratio: bool
-    checks = FrameLayer.checks | {
-        "interpolation": functools.partial(arguments.choice, allowed=tuple(ops.METHODS)),
-        "fill_mode": functools.partial(arguments.choice, allowed=("constant",)),
-        "crop_to_aspect_ratio": arguments.flag,
-        "pad_to_aspect_ratio": arguments.flag,
-        "antialias": arguments.flag,
-    }
 
     def __init__(
         self,
-        height: int,
-        width: int,
+        height: Whole,
+        width: Whole,
         interpolation: str = "bilinear",
         crop_to_aspect_ratio: bool = False,
         pad_to_aspect_ratio: bool = False,
         fill_mode: str = "constant",
-        fill_value: float = 0.0,
+        fill_value: Number = 0.0,
         antialias: bool = False,
-        data_format: str | None = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals()))
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
+        self.interpolation = arguments.choice(self, "interpolation", interpolation, [*ops.METHODS])
+        self.fill_mode = arguments.choice(self, "fill_mode", fill_mode, ("constant",))
         if crop_to_aspect_ratio and pad_to_aspect_ratio:
             raise arguments.refuse(
                 self, "pad_to_aspect_ratio", True, "False where crop_to_aspect_ratio is True"
@@ -134,9 +129,10 @@ class CenterCrop(FrameLayer):
     """
 
     def __init__(
-        self, height: int, width: int, data_format: str | None = None, **kwargs: Any
+        self, height: Whole, width: Whole, data_format: DataFormat = None, **kwargs: Any
     ) -> None:
-        super().__init__(**given(locals()))
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def part(self, size: tuple[int, int], drawn: Any) -> tuple[Any, ...]:
         (height, width), (rows, columns) = self.target, size
@@ -161,14 +157,15 @@ class RandomCrop(FrameLayer):
 
     def __init__(
         self,
-        height: int,
-        width: int,
+        height: Whole,
+        width: Whole,
         seed: Any = None,
-        data_format: str | None = None,
+        data_format: DataFormat = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals()))
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
         self.seed_generator = SeedGenerator(seed)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -202,12 +199,13 @@ class RandomFlip(ImageLayer):
         self,
         mode: str = "horizontal_and_vertical",
         seed: Any = None,
-        data_format: str | None = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals(), but="mode"))
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
         modes = ("horizontal", "vertical", "horizontal_and_vertical")
-        self.mode = arguments.choice(self, "mode", mode, modes)
+        self.mode: str = arguments.choice(self, "mode", mode, modes)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return {"flips": jax.random.uniform(key, (shape[0], 2)) < 0.5}
@@ -303,15 +301,16 @@ class RandomRotation(WarpLayer):
 
     def __init__(
         self,
-        factor: Any,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
+        factor: Interval,
+        fill_mode: FillMode = "reflect",
+        interpolation: Interpolation = "bilinear",
         seed: Any = None,
-        fill_value: float = 0.0,
-        data_format: str | None = None,
+        fill_value: Number = 0.0,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals()))
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         (turns,) = between(key, shape[0], self.factor)
@@ -340,15 +339,15 @@ class RandomTranslation(WarpLayer):
         self,
         height_factor: Any,
         width_factor: Any,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
+        fill_mode: FillMode = "reflect",
+        interpolation: Interpolation = "bilinear",
         seed: Any = None,
-        fill_value: float = 0.0,
-        data_format: str | None = None,
+        fill_value: Number = 0.0,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals(), but="height_factor width_factor"))
-        self.height_factor, self.width_factor = height_factor, width_factor
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
         self._down = self.interval("height_factor", height_factor)
         self._right = self.interval("width_factor", width_factor)
 
@@ -380,15 +379,15 @@ class RandomZoom(WarpLayer):
         self,
         height_factor: Any,
         width_factor: Any = None,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
+        fill_mode: FillMode = "reflect",
+        interpolation: Interpolation = "bilinear",
         seed: Any = None,
-        fill_value: float = 0.0,
-        data_format: str | None = None,
+        fill_value: Number = 0.0,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals(), but="height_factor width_factor"))
-        self.height_factor, self.width_factor = height_factor, width_factor
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
         least = math.nextafter(-1, 0)  # at -1 nothing would be seen
         self._seen = [self.interval("height_factor", height_factor, (least, 1.0))]
         if width_factor is not None:
@@ -418,21 +417,22 @@ class RandomShear(WarpLayer):
     (2, 8, 8, 3)
     """
 
-    x_factor: Any
-    y_factor: Any
+    x_factor: Interval
+    y_factor: Interval
 
     def __init__(
         self,
-        x_factor: Any = 0.0,
-        y_factor: Any = 0.0,
-        interpolation: str = "bilinear",
-        fill_mode: str = "reflect",
-        fill_value: float = 0.0,
-        data_format: str | None = None,
+        x_factor: Interval = 0.0,
+        y_factor: Interval = 0.0,
+        interpolation: Interpolation = "bilinear",
+        fill_mode: FillMode = "reflect",
+        fill_value: Number = 0.0,
+        data_format: DataFormat = None,
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals()))
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return {"shear_factor": jnp.stack(between(key, shape[0], self.x_factor, self.y_factor), -1)}
@@ -464,16 +464,16 @@ class RandomPerspective(WarpLayer):
 
     def __init__(
         self,
-        factor: Any = 1.0,
-        scale: float = 1.0,
-        interpolation: str = "bilinear",
-        fill_value: float = 0.0,
+        factor: Interval = 1.0,
+        scale: Fraction = 1.0,
+        interpolation: Interpolation = "bilinear",
+        fill_value: Number = 0.0,
         seed: Any = None,
-        data_format: str | None = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals(), but="scale"))
-        self.scale = arguments.number(self, "scale", scale, 0, 1)
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         keys, count = jax.random.split(key), shape[0]
@@ -515,17 +515,18 @@ class RandomElasticTransform(ReadingLayer):
 
     def __init__(
         self,
-        factor: Any = 1.0,
-        scale: Any = 1.0,
-        interpolation: str = "bilinear",
-        fill_mode: str = "reflect",
-        fill_value: float = 0.0,
-        value_range: Any = (0, 255),
+        factor: Interval = 1.0,
+        scale: Interval = 1.0,
+        interpolation: Interpolation = "bilinear",
+        fill_mode: FillMode = "reflect",
+        fill_value: Number = 0.0,
+        value_range: ValueRange = (0, 255),
         seed: Any = None,
-        data_format: str | None = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals()))
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         keys = jax.random.split(key, 3)
@@ -573,18 +574,16 @@ class RandomErasing(ImageLayer):
 
     def __init__(
         self,
-        factor: Any = 1.0,
-        scale: Any = (0.02, 0.33),
-        fill_value: float | None = None,
-        value_range: Any = (0, 255),
+        factor: Interval = 1.0,
+        scale: Interval = (0.02, 0.33),
+        fill_value: Number | None = None,
+        value_range: ValueRange = (0, 255),
         seed: Any = None,
-        data_format: str | None = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals(), but="fill_value"))
-        self.fill_value: Any = fill_value
-        if fill_value is not None:
-            arguments.number(self, "fill_value", fill_value)
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         keys = jax.random.split(key, 3)
@@ -628,10 +627,11 @@ class MaxNumBoundingBoxes(ImageLayer):
     """
 
     always = True
+    max_number: int
 
-    def __init__(self, max_number: int, fill_value: float = -1, **kwargs: Any) -> None:
-        super().__init__(fill_value=fill_value, **kwargs)
-        self.max_number = arguments.whole(self, "max_number", max_number)
+    def __init__(self, max_number: Whole, fill_value: Number = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         return images

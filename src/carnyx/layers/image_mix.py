@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from carnyx.layers import arguments, image_color, image_geometry
-from carnyx.layers.arguments import given
-from carnyx.layers.image import ImageLayer
+from carnyx.layers.arguments import DataFormat, FromZero, Whole
+from carnyx.layers.image import ImageLayer, Interpolation, Interval, ValueRange
 from carnyx.layers.image_color import part_of
 from carnyx.ops.image_color import blend
 
@@ -81,11 +81,13 @@ class MixUp(MixingLayer):
     [1.0, 1.0]
     """
 
+    alpha: float
+
     def __init__(
-        self, alpha: float = 0.2, data_format: str | None = None, seed: Any = None, **kwargs: Any
+        self, alpha: FromZero = 0.2, data_format: DataFormat = None, seed: Any = None, **kwargs: Any
     ) -> None:
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
-        self.alpha = arguments.number(self, "alpha", alpha, 0)
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         shuffled, share = jax.random.split(key)
@@ -129,9 +131,14 @@ class CutMix(MixingLayer):
     bounds = (0.0, 1.0)
 
     def __init__(
-        self, factor: Any = 1.0, seed: Any = None, data_format: str | None = None, **kwargs: Any
+        self,
+        factor: Interval = 1.0,
+        seed: Any = None,
+        data_format: DataFormat = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals()))
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         batch, *size = shape[:3]
@@ -171,7 +178,7 @@ class PolicyLayer(ImageLayer):
     images of a batch go through the same layer, each with numbers of its own."""
 
     bounds = (0.0, 1.0)
-    value_range: Any
+    value_range: ValueRange
     parts: list[Any]
 
     def set_parts(self, names: str) -> None:
@@ -226,18 +233,20 @@ class RandAugment(PolicyLayer):
     (2, 8, 8, 3)
     """
 
+    num_ops: int
+
     def __init__(
         self,
-        value_range: Any = (0, 255),
-        num_ops: int = 2,
-        factor: Any = 0.5,
-        interpolation: str = "bilinear",
+        value_range: ValueRange = (0, 255),
+        num_ops: Whole = 2,
+        factor: Interval = 0.5,
+        interpolation: Interpolation = "bilinear",
         seed: Any = None,
-        data_format: str | None = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals(), but="num_ops"))
-        self.num_ops = arguments.whole(self, "num_ops", num_ops)
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
         self.set_parts(
             "RandomShear RandomTranslation RandomRotation RandomBrightness RandomColorDegeneration "
             "RandomContrast RandomSharpness RandomPosterization Solarization AutoContrast "
@@ -283,25 +292,25 @@ class AugMix(PolicyLayer):
     """
 
     moves = False
+    num_chains: int
+    chain_depth: int
 
     def __init__(
         self,
-        value_range: Any = (0, 255),
-        num_chains: int = 3,
-        chain_depth: int = 3,
-        factor: Any = 0.3,
+        value_range: ValueRange = (0, 255),
+        num_chains: Whole = 3,
+        chain_depth: Whole = 3,
+        factor: Interval = 0.3,
         alpha: float = 1.0,
         all_ops: bool = True,
-        interpolation: str = "bilinear",
+        interpolation: Interpolation = "bilinear",
         seed: Any = None,
-        data_format: str | None = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**given(locals(), but="num_chains chain_depth alpha all_ops"))
-        self.num_chains = arguments.whole(self, "num_chains", num_chains)
-        self.chain_depth = arguments.whole(self, "chain_depth", chain_depth)
+        super().__init__(seed=seed, **kwargs)
+        arguments.keep_given(self, locals())
         self.alpha = arguments.number(self, "alpha", alpha, 1e-6)
-        self.all_ops = arguments.flag(self, "all_ops", all_ops)
         names = (
             "RandomShear RandomTranslation RandomRotation RandomPosterization Solarization "
             "AutoContrast Equalization"
