@@ -268,12 +268,16 @@ class WarpLayer(ReadingLayer):
         return box_ops.move(boxes, ops.adjugate(self.matrix(drawn, size)))
 
 
+def matrices(*rows: Any) -> Any:
+    """Matrices [B, 3, 3] of (x, y) -> (a x + b y + c, d x + e y + f), from [B] or numbers each."""
+    columns = jnp.broadcast_arrays(*rows, 0.0, 0.0, 1.0)
+    return jnp.stack(columns, -1).reshape(*columns[0].shape, 3, 3)
+
+
 def affine(a: Any, b: Any, c: Any, d: Any, centre: tuple[Any, Any]) -> Any:
-    """Matrices [B, 3, 3] of (x, y) -> (a x + b y, c x + d y) about a centre (x, y); each [B]."""
+    """Matrices [B, 3, 3] of (x, y) -> (a x + b y, c x + d y) about a centre (x, y)."""
     x, y = centre
-    zero = jnp.zeros_like(a + d)
-    rows = (a, b, x - a * x - b * y, c, d, y - c * x - d * y, zero, zero, zero + 1)
-    return jnp.stack(jnp.broadcast_arrays(*rows), -1).reshape(*zero.shape, 3, 3)
+    return matrices(a, b, x - a * x - b * y, c, d, y - c * x - d * y)
 
 
 def middle(size: tuple[int, int]) -> tuple[float, float]:
@@ -357,9 +361,7 @@ class RandomTranslation(WarpLayer):
 
     def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
         x, y = jnp.moveaxis(drawn["translations"], -1, 0)
-        one, zero = jnp.ones_like(x), jnp.zeros_like(x)
-        rows = (one, zero, -x, zero, one, -y, zero, zero, one)
-        return jnp.stack(rows, -1).reshape(*x.shape, 3, 3)
+        return matrices(1.0, 0.0, -x, 0.0, 1.0, -y)
 
 
 class RandomZoom(WarpLayer):
@@ -399,8 +401,7 @@ class RandomZoom(WarpLayer):
 
     def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
         height, width = drawn["height_zoom"][:, 0], drawn["width_zoom"][:, 0]
-        zero = jnp.zeros_like(height)
-        return affine(width, zero, zero, height, middle(size))
+        return affine(width, 0.0, 0.0, height, middle(size))
 
 
 class RandomShear(WarpLayer):
@@ -439,7 +440,7 @@ class RandomShear(WarpLayer):
 
     def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
         a, b = jnp.moveaxis(drawn["shear_factor"], -1, 0)
-        return affine(jnp.ones_like(a), a, b, jnp.ones_like(b), (0, 0))
+        return matrices(1.0, a, 0.0, b, 1.0, 0.0)
 
 
 def happens(key: Any, count: int, factor: tuple[float, float]) -> Any:
@@ -552,6 +553,17 @@ class RandomElasticTransform(ReadingLayer):
         )
 
 
+def patches(shape: Any, top: Any, left: Any, heights: Any, widths: Any) -> Any:
+    """[B, H, W, 1]: the pixels in a rectangle of each image, from [B] each."""
+
+    def inside(size: int, start: Any, length: Any) -> Any:
+        pixels = jnp.arange(size)
+        return (pixels >= start[:, None]) & (pixels < (start + length)[:, None])
+
+    rows, columns = inside(shape[1], top, heights), inside(shape[2], left, widths)
+    return rows[:, :, None, None] & columns[:, None, :, None]
+
+
 class RandomErasing(ImageLayer):
     """In training a patch of an image is replaced (Zhong, Zheng, Kang, Li and Yang 2017).
 
@@ -589,27 +601,17 @@ class RandomErasing(ImageLayer):
         keys = jax.random.split(key, 3)
         unit = (0.0, 1.0)
         draws = between(keys[1], shape[0], self.scale, self.scale, unit, unit)
-        rows, columns = (
-            self._inside(size, area, place)
-            for size, area, place in zip(shape[1:3], draws[:2], draws[2:], strict=True)
-        )
+        heights, widths = shape[1] * jnp.sqrt(draws[0]), shape[2] * jnp.sqrt(draws[1])
+        top, left = draws[2] * (shape[1] - heights), draws[3] * (shape[2] - widths)
         fill = self.fill_value
         if fill is None:
             noise = self.high * jax.random.normal(keys[2], shape)
             fill = jnp.clip(noise, self.low, self.high)
         return {
             "apply_erasing": happens(keys[0], shape[0], self.factor),
-            "batch_masks": (rows[:, :, None] & columns[:, None, :])[..., None],
+            "batch_masks": patches(shape, top, left, heights, widths),
             "fill_value": fill,
         }
-
-    @staticmethod
-    def _inside(size: int, area: Any, place: Any) -> Any:
-        """[B, size]: the pixels of one axis within a patch of sqrt(area) of it, at a place."""
-        length = size * jnp.sqrt(area)
-        start = place * (size - length)
-        pixels = jnp.arange(size)
-        return (pixels >= start[:, None]) & (pixels < (start + length)[:, None])
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         erased = drawn["batch_masks"] & drawn["apply_erasing"][:, None, None, None]

@@ -147,15 +147,13 @@ class CutMix(MixingLayer):
         alpha = jax.random.uniform(keys[0], (batch,), minval=lower, maxval=upper)
         side = jnp.sqrt(1 - symmetric_beta(keys[1], alpha, (batch,)))
         order = jnp.argsort(jax.random.uniform(keys[2], (batch,)))
-        inside, weight = [], jnp.ones(batch)
-        for length, place in zip(size, keys[3:], strict=True):
-            cut = jnp.round(side * length)
-            start = jnp.floor(jax.random.uniform(place, (batch,)) * (length - cut + 1))
-            behind = jnp.arange(length) - start[:, None]
-            inside.append((behind >= 0) & (behind < cut[:, None]))
-            weight *= cut / length
-        rows, columns = inside
-        return order, 1 - weight, rows[:, :, None, None] & columns[:, None, :, None]
+        cuts = [jnp.round(side * length) for length in size]
+        starts = [
+            jnp.floor(jax.random.uniform(place, (batch,)) * (length - cut + 1))
+            for place, length, cut in zip(keys[3:], size, cuts, strict=True)
+        ]
+        share = cuts[0] / size[0] * (cuts[1] / size[1])
+        return order, 1 - share, image_geometry.patches(shape, *starts, *cuts)
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         order, _, patch = drawn
