@@ -11,16 +11,19 @@ which checks and keeps every argument as the signature's types say (`Whole`, `Fr
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from carnyx import activations, constraints, initializers, regularizers
 from carnyx.core import dtypes
 from carnyx.core.errors import nearest
+from carnyx.core.layer import Layer
 
+Class = TypeVar("Class")
 KINDS: dict[str, Any] = {
     "initializer": initializers,
     "regularizer": regularizers,
@@ -63,14 +66,16 @@ SHARED = {
 }
 
 
-def documented(*names: str, about: str = "") -> Callable[[Any], Any]:
+def documented(*names: str, about: str = "") -> Callable[[Class], Class]:
     """Class decorator: writes `about`, what a family has in common, after the first line of a
-    docstring, and the lines of shared arguments at the mark `[shared]` there."""
-    texts = [(name, SHARED[name]) for name in names]
-    lines = [text if text.startswith("<") else f"{name}: {text}" for name, text in texts]
+    docstring, and the lines of shared arguments at the mark `[shared]` there: by default those of
+    the constructor's arguments that the docstring does not have itself."""
 
-    def decorate(cls: Any) -> Any:
+    def decorate(cls: Class) -> Class:
         first, _, rest = (cls.__doc__ or "").partition("\n")
+        own: Any = names or [n for n in inspect.signature(cls).parameters if f"{n}:" not in rest]  # type: ignore[arg-type]
+        texts = [(name, SHARED[name]) for name in own if name in SHARED]
+        lines = [text if text.startswith("<") else f"{name}: {text}" for name, text in texts]
         text = f"{first}\n{about}{rest}"
         cls.__doc__ = text.replace("[shared]", "\n        ".join(lines))
         return cls
@@ -175,6 +180,7 @@ def keep(layer: Any, **options: Any) -> None:
 Whole = int  # from 1
 Fraction = float  # in [0, 1]
 FromZero = float
+Number = float
 Axis = int
 Several = Any  # a tuple, or one of its elements alone
 Window = Any  # whole numbers from 1, one for all of the layer's `rank` axes or one for each
@@ -186,6 +192,7 @@ RULES: dict[str, Callable[[Any, str, Any], Any]] = {
     "Whole": whole,
     "Fraction": lambda layer, name, value: number(layer, name, value, 0, 1),
     "FromZero": lambda layer, name, value: number(layer, name, value, 0),
+    "Number": number,
     "Axis": lambda layer, name, value: whole(layer, name, value, least=None),
     "Several": lambda layer, name, value: (
         tuple(value) if isinstance(value, (list, tuple)) else (value,)
@@ -195,7 +202,7 @@ RULES: dict[str, Callable[[Any, str, Any], Any]] = {
     "DataFormat": lambda layer, name, value: data_format(layer, value),
 }
 # Arguments that the base class has seen to, and the one that is no option but a state.
-NOT_KEPT = ("activity_regularizer", "weights", "kwargs", "return")
+NOT_KEPT = ("activity_regularizer", "name", "dtype", "weights", "kwargs", "return")
 
 
 def keep_given(layer: Any, given: dict[str, Any], of: type | None = None) -> None:
@@ -242,6 +249,27 @@ def axes_of(layer: Any, axis: Any, rank: int) -> tuple[int, ...]:
     if len(set(counted)) != len(counted):
         raise refuse(layer, "axis", axis, "axes that are named once each")
     return counted
+
+
+class Declared:
+    """Mixin: what a layer says of its arguments by attributes. `[shared]` in docstrings stands for
+    the shared descriptions of all arguments that have none there, see `documented`."""
+
+    unsaved: tuple[str, ...] = ()  # arguments that Keras's configs do not have
+    plain_dtype = False  # whether configs hold the dtype as a plain name
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__init__ is not Layer.__init__ and "[shared]" in (cls.__doc__ or ""):
+            documented()(cls)
+
+    def _in_config(self, name: str, *rest: Any) -> bool:
+        return name not in self.unsaved and super()._in_config(name, *rest)  # type: ignore[misc]
+
+    def _config_value(self, name: str, *rest: Any) -> Any:
+        if name == "dtype" and self.plain_dtype:
+            return self.dtype_policy.name  # type: ignore[attr-defined]
+        return super()._config_value(name, *rest)  # type: ignore[misc]
 
 
 class FileOptions:

@@ -127,6 +127,10 @@ class ReversibleEmbedding(Embedding):
     (1, 2, 10)
     """
 
+    tie_weights: bool
+    reverse_dtype: Any
+    logit_soft_cap: Any
+
     def __init__(
         self,
         input_dim: Whole,
