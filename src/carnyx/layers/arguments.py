@@ -73,14 +73,23 @@ def documented(*names: str, about: str = "") -> Callable[[Class], Class]:
 
     def decorate(cls: Class) -> Class:
         first, _, rest = (cls.__doc__ or "").partition("\n")
-        own: Any = names or [n for n in inspect.signature(cls).parameters if f"{n}:" not in rest]  # type: ignore[arg-type]
-        texts = [(name, SHARED[name]) for name in own if name in SHARED]
+        taken: Any = inspect.signature(cls).parameters  # type: ignore[arg-type]
+        found = dict.fromkeys(map(_entry, [n for n in taken if f"{n}:" not in rest]))
+        texts = [(name, SHARED[name]) for name in names or found if name in SHARED]
         lines = [text if text.startswith("<") else f"{name}: {text}" for name, text in texts]
         text = f"{first}\n{about}{rest}"
         cls.__doc__ = text.replace("[shared]", "\n        ".join(lines))
         return cls
 
     return decorate
+
+
+def _entry(argument: str) -> str:
+    """The entry of SHARED that describes an argument."""
+    weight, _, kind = argument.rpartition("_")
+    if kind in KINDS and weight != "activity":
+        return "weight_options"
+    return next((entry for entry in SHARED if argument in entry.split(", ")), "")
 
 
 def refuse(layer: Any, argument: str, value: Any, expected: str) -> ValueError:
@@ -256,6 +265,7 @@ class Declared:
     the shared descriptions of all arguments that have none there, see `documented`."""
 
     unsaved: tuple[str, ...] = ()  # arguments that Keras's configs do not have
+    saved: tuple[str, ...] = ()  # and those of `Layer` that they have even if not given
     plain_dtype = False  # whether configs hold the dtype as a plain name
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -264,7 +274,9 @@ class Declared:
             documented()(cls)
 
     def _in_config(self, name: str, *rest: Any) -> bool:
-        return name not in self.unsaved and super()._in_config(name, *rest)  # type: ignore[misc]
+        if name in self.unsaved:
+            return False
+        return name in self.saved or super()._in_config(name, *rest)  # type: ignore[misc]
 
     def _config_value(self, name: str, *rest: Any) -> Any:
         if name == "dtype" and self.plain_dtype:
@@ -272,7 +284,7 @@ class Declared:
         return super()._config_value(name, *rest)  # type: ignore[misc]
 
 
-class FileOptions:
+class FileOptions(Declared):
     """Mixin: reads configs that hold options of Keras that Carnyx does not have, when these are
     at the value that means "off"."""
 

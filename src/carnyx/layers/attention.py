@@ -22,10 +22,11 @@ from carnyx.random import SeedGenerator
 _OPTIONS = [f"{weight}_{kind}" for weight in ("kernel", "bias") for kind in arguments.KINDS]
 
 
-class ProjectedAttention(Layer):
+class ProjectedAttention(arguments.Declared, Layer):
     """What the multi-head layers share: projections, masks, dropout and the gate."""
 
     supports_masking = True
+    unsaved = ("flash_attention",)
     dropout: float
     use_bias: bool
     use_gate: bool
@@ -45,9 +46,6 @@ class ProjectedAttention(Layer):
         arguments.keep_given(self, given)
         self._penalty = regularizers.get(given["activity_regularizer"])
         self._dropout_layer = Dropout(self.dropout, dtype=self.dtype_policy, seed=self.seed)
-
-    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        return name != "flash_attention" and super()._in_config(name, value, default, owner)
 
     def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
         if name == "activity_regularizer":  # the projections' own, as in Keras
@@ -176,9 +174,6 @@ class ProjectedAttention(Layer):
 
 
 _told = documented(
-    "use_bias",
-    "weight_options",
-    "seed",
     about="""
     head = softmax(q W_q (k W_k)' / sqrt(D)) v W_v; the result is a projection of all heads.
     Weights: query [C, K, D], key [C, G, D], value [C, G, V], attention_output [K, V, C], each with
@@ -299,7 +294,7 @@ class GroupQueryAttention(ProjectedAttention):
         self.heads, self.sizes = (num_query_heads, num_key_value_heads), (head_dim, head_dim)
 
 
-class PlainAttention(Layer):
+class PlainAttention(arguments.Declared, Layer):
     """What Attention and AdditiveAttention share: everything but the scores."""
 
     supports_masking = True
@@ -348,7 +343,6 @@ class PlainAttention(Layer):
         return None if previous_mask is None else previous_mask[0]
 
 
-@documented("seed")
 class Attention(PlainAttention):
     """softmax(scores) value: query [B, T, C], value [B, S, V], key [B, S, C] -> [B, T, V].
 

@@ -11,13 +11,11 @@ import jax.numpy as jnp
 
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments
-from carnyx.layers.arguments import Fraction, Whole, documented
+from carnyx.layers.arguments import Fraction, Whole
 from carnyx.random import SeedGenerator, dropout
 
-_told = documented("use_bias", "weight_options", "dropout, recurrent_dropout", "seed")
 
-
-class RecurrentCell(Layer):
+class RecurrentCell(arguments.Declared, Layer):
     """What SimpleRNNCell, LSTMCell and GRUCell share: options, weights and dropout masks.
 
     A cell's `call(inputs [B, D], states) -> (output [B, U], new states)` is one step of time.
@@ -95,7 +93,6 @@ class RecurrentCell(Layer):
         raise NotImplementedError
 
 
-@_told
 class SimpleRNNCell(RecurrentCell):
     """One step of a plain recurrent layer: h = activation(x W + h U + b) (Elman 1990).
 
@@ -176,7 +173,6 @@ class LongShortCell(RecurrentCell):
         return h, [h, c]
 
 
-@_told
 class LSTMCell(LongShortCell):
     """One step of long short-term memory (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
 
@@ -222,7 +218,6 @@ class LSTMCell(LongShortCell):
         self._keep(locals())
 
 
-@_told
 class GRUCell(RecurrentCell):
     """One step of a gated recurrent unit (Cho et al. 2014).
 

@@ -12,13 +12,10 @@ import jax.numpy as jnp
 
 from carnyx.core.layer import InputSpec
 from carnyx.layers import arguments
-from carnyx.layers.arguments import Several, Whole, documented
+from carnyx.layers.arguments import Several, Whole
 from carnyx.layers.lora import Adaptable
 
 
-@documented(
-    "activation", "use_bias", "weight_options", "activity_regularizer", "lora_rank, lora_alpha"
-)
 class Dense(Adaptable):
     """activation(x W + b): [B, ..., D] -> [B, ..., U].
 
@@ -85,7 +82,6 @@ class Dense(Adaptable):
         return self.activation(outputs)
 
 
-@documented("activation", "weight_options", "lora_rank, lora_alpha")
 class EinsumDense(Adaptable):
     """activation(einsum(equation, x, W) + b).
 
@@ -107,6 +103,7 @@ class EinsumDense(Adaptable):
     (2, 5, 8)
     """
 
+    saved = ("activity_regularizer",)
     equation: str
     output_shape: tuple[int | None, ...]
     activation: Any
@@ -132,9 +129,6 @@ class EinsumDense(Adaptable):
         arguments.keep_given(self, locals())
         self._keep_lora(lora_rank, lora_alpha)
         self._terms()
-
-    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        return name == "activity_regularizer" or super()._in_config(name, value, default, owner)
 
     def _terms(self) -> tuple[str, str, str]:
         """The letters of input, kernel and output; "..." left out."""

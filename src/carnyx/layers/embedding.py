@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from carnyx.layers import arguments
-from carnyx.layers.arguments import Whole, documented
+from carnyx.layers.arguments import Whole
 from carnyx.layers.lora import Adaptable
 
 
-@documented("weight_options", "lora_rank, lora_alpha")
 class Embedding(Adaptable):
     """Row x of the table: [B, ...] whole numbers in [0, input_dim) -> [B, ..., output_dim].
 
@@ -34,6 +33,7 @@ class Embedding(Adaptable):
     [[True, False]]
     """
 
+    saved, unsaved = ("activity_regularizer",), ("weights", "autocast")
     lora_weight = "embeddings"
     input_dim: int
     output_dim: int
@@ -64,11 +64,6 @@ class Embedding(Adaptable):
             self.build(None)
             given = weights if isinstance(weights, (list, tuple)) else [weights]
             self.set_weights([*given, *self.get_weights()[1:]])
-
-    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        if name in ("weights", "autocast"):
-            return False
-        return name == "activity_regularizer" or super()._in_config(name, value, default, owner)
 
     def build(self, input_shape: Any = None) -> None:
         shape = (self.input_dim, self.output_dim)
@@ -105,7 +100,6 @@ class Embedding(Adaptable):
         return jnp.not_equal(inputs, 0) if self.mask_zero else None
 
 
-@documented("weight_options")
 class ReversibleEmbedding(Embedding):
     """An `Embedding` that also turns vectors back into logits of the rows: x E' with reverse=True.
 

@@ -16,12 +16,12 @@ from carnyx import initializers
 from carnyx.core import state
 from carnyx.core.layer import InputSpec, Layer
 from carnyx.layers import arguments
-from carnyx.layers.arguments import Axis, FileOptions, Fraction, FromZero, documented
+from carnyx.layers.arguments import Axis, FileOptions, Fraction, FromZero
 from carnyx.layers.wrappers import Wrapper
 from carnyx.ops import nn
 
 
-class Rescaled(Layer):
+class Rescaled(FileOptions, Layer):
     """What layers with a learned scale gamma and centre beta share."""
 
     supports_masking = True
@@ -45,10 +45,6 @@ class Rescaled(Layer):
         return tuple(None if w is None else w.value for w in (self.gamma, self.beta))  # type: ignore[return-value]
 
 
-_told = documented("epsilon", "center, scale", "weight_options")
-
-
-@_told
 class BatchNormalization(Rescaled):
     """gamma (x - mean) / sqrt(variance + epsilon) + beta, statistics of each channel in the batch.
 
@@ -200,8 +196,7 @@ def _rooted(initializer: Any) -> Any:
     return lambda shape, dtype=None: jnp.sqrt(initializer(shape, dtype=dtype))
 
 
-@_told
-class LayerNormalization(FileOptions, Rescaled):
+class LayerNormalization(Rescaled):
     """gamma (x - mean) / sqrt(variance + epsilon) + beta, statistics of each sample over `axis`.
 
     Weights: gamma and beta, with the sizes of the normalised axes. Shapes stay as they are.
@@ -248,7 +243,6 @@ class LayerNormalization(FileOptions, Rescaled):
         return nn.layer_normalization(inputs, gamma, beta, axes, self.epsilon)
 
 
-@_told
 class GroupNormalization(Rescaled):
     """gamma (x - mean) / sqrt(variance + epsilon) + beta, statistics of each sample and group.
 

@@ -16,6 +16,7 @@ from carnyx.activations import sigmoid, tanh
 from carnyx.core.config import snake_case
 from carnyx.core.layer import InputSpec, Layer, call_parameters
 from carnyx.core.variable import Variable
+from carnyx.layers import arguments
 from carnyx.layers.arguments import Fraction, Whole
 from carnyx.layers.cells import (
     GRUCell,
@@ -28,7 +29,7 @@ from carnyx.layers.cells import (
 from carnyx.ops import recurrent
 
 
-class RNN(Layer):
+class RNN(arguments.Declared, Layer):
     """Runs a cell over the time axis: sequences [B, T, D] -> [B, U], or [B, T, U].
 
     Args:
@@ -173,6 +174,7 @@ class CellLayer(RNN):
     """What layers share that make their cell: SimpleRNN, LSTM, GRU, and `conv_rnn.py`'s. Their
     arguments are the cell's and RNN's, and the cell's can be read from the layer too."""
 
+    unsaved = ("cell",)
     fused: Any = None  # the run over time as one operation of `ops/recurrent.py`
 
     def _make(self, cell: Any, given: dict[str, Any], **more: Any) -> None:
@@ -189,9 +191,6 @@ class CellLayer(RNN):
         if name in vars(self).get("_of_cell", ()):
             return getattr(self.cell, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        return name != "cell" and super()._in_config(name, value, default, owner)
 
     def run(self, sequences: Any, states: Any, mask: Any, training: bool) -> tuple[Any, Any]:
         """As one operation, if there is one for these options, else step by step."""
@@ -348,7 +347,7 @@ MERGES = {
 }
 
 
-class Bidirectional(Layer):
+class Bidirectional(arguments.Declared, Layer):
     """Runs a recurrent layer forwards and its twin backwards, and joins the two outputs.
 
     Args:
@@ -364,6 +363,7 @@ class Bidirectional(Layer):
     """
 
     supports_masking = True
+    unsaved = ("weights",)
 
     def __init__(
         self,
@@ -438,9 +438,8 @@ class Bidirectional(Layer):
     reset_state = reset_states
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        if name == "backward_layer":
-            return value is not None
-        return name != "weights" and super()._in_config(name, value, default, owner)
+        given = name != "backward_layer" or value is not None
+        return given and super()._in_config(name, value, default, owner)
 
 
 def _twin(layer: Any, prefix: str, go_backwards: bool | None) -> Any:
