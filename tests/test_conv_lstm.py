@@ -140,7 +140,7 @@ def test_unknown_sizes_and_training():
         (lambda: layers.ConvLSTM2D(0, 2), "filters must be a whole number from 1"),
         (lambda: layers.ConvLSTM2D(2, (2, 2, 2)), "a tuple of 2"),
         (lambda: layers.ConvLSTM1D(2, 2, padding="causal"), "'valid', 'same'"),
-        (lambda: layers.ConvLSTM1D(2, 2, strides=2, dilation_rate=2), "1 with dilation_rate"),
+        (lambda: layers.ConvLSTM1D(2, 2, strides=2, dilation_rate=2), "1 where dilation_rate"),
         (lambda: layers.ConvLSTM2D(2, 2)(X[:, 0]), "expected 5 axes"),
         (lambda: layers.ConvLSTM2D(2, 9)(X), "does not fit into the input"),
         (lambda: layers.ConvLSTM2D(2, 2)(carnyx.Input((3, 4, 4, None))), "channel axis"),

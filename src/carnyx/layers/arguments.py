@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -58,8 +59,8 @@ SHARED = {
     "rate": "a fraction in [0, 1].",
     "seed": "an int for the same numbers in every run; None for others each time.",
     "dropout, recurrent_dropout": (
-        "fraction in [0, 1] of the inputs, or of the state, that a training\n"
-        "            call drops, with one mask for all steps (Gal and Ghahramani 2016)."
+        "fraction in [0, 1] of the inputs, or of the state, that a\n"
+        "            training call drops, with one mask for all steps (Gal and Ghahramani 2016)."
     ),
     "epsilon": "added to the variance, so that its root is not 0.",
     "center, scale": "whether beta is added, and gamma multiplied.",
@@ -74,7 +75,8 @@ def documented(*names: str, about: str = "") -> Callable[[Class], Class]:
     def decorate(cls: Class) -> Class:
         first, _, rest = (cls.__doc__ or "").partition("\n")
         taken: Any = inspect.signature(cls).parameters  # type: ignore[arg-type]
-        found = dict.fromkeys(map(_entry, [n for n in taken if f"{n}:" not in rest]))
+        told = {w for names in re.findall(r"(?m)^ +([\w, ]+):", rest) for w in names.split(", ")}
+        found = dict.fromkeys(_entry(name) for name in taken if name not in told)
         texts = [(name, SHARED[name]) for name in names or found if name in SHARED]
         lines = [text if text.startswith("<") else f"{name}: {text}" for name, text in texts]
         text = f"{first}\n{about}{rest}"

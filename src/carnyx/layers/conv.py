@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from carnyx.core.layer import InputSpec, Layer
+from carnyx.core.layer import InputSpec
 from carnyx.layers import arguments
-from carnyx.layers.arguments import DataFormat, FileOptions, Padding, Whole, Window, documented
+from carnyx.layers.arguments import DataFormat, FileOptions, Padding, Whole, Window
+from carnyx.layers.spatial import SpatialLayer
 from carnyx.ops import convolution
 
 
-class Windowed(FileOptions, Layer):
+class Windowed(FileOptions, SpatialLayer):
     """What layers with a window that slides share; `rank` is the number of spatial axes."""
 
-    rank = 0
     paddings: tuple[str, ...] = ("valid", "same")
     filters: int
     kernel_size: tuple[int, ...]
     strides: tuple[int, ...]
     padding: str
-    data_format: str
     dilation_rate: tuple[int, ...]
     depth_multiplier: int
     activation: Any
@@ -72,7 +71,24 @@ class Windowed(FileOptions, Layer):
 
 
 class Conv(Windowed):
-    """What Conv1D, Conv2D and Conv3D share."""
+    """What Conv1D, Conv2D and Conv3D share.
+
+    y[p, k] = activation(b[k] + sum over offsets o and channels c of
+                         x[p * strides + o * dilation_rate, c] W[o, c, k])
+
+    Weights: kernel W [*kernel_size, C / groups, filters], bias b [filters].
+
+    Args:
+        filters: the number of output channels, from 1, divisible by `groups`.
+        [shared]
+        padding: "valid" (none), "same" (output size = ceil(input size / stride)), and for Conv1D
+            "causal" (all of it before, so that no output sees later inputs).
+        groups: the channels are cut into this many groups, each with its own filters.
+
+    Raises:
+        ValueError: sizes below 1, an unknown padding, channels or filters that `groups` does not
+            divide, a window larger than the input.
+    """
 
     groups: int
 
@@ -119,29 +135,7 @@ class Conv(Windowed):
         return self._finish(outputs)
 
 
-_ABOUT = """
-    y[p, k] = activation(b[k] + sum over offsets o and channels c of
-                         x[p * strides + o * dilation_rate, c] W[o, c, k])
-
-    Weights: kernel W [*kernel_size, C / groups, filters], bias b [filters].
-
-    Args:
-        filters: the number of output channels, from 1, divisible by `groups`.
-        [shared]
-        padding: "valid" (none), "same" (output size = ceil(input size / stride)), and for Conv1D
-            "causal" (all of it before, so that no output sees later inputs).
-        groups: the channels are cut into this many groups, each with its own filters.
-
-    Raises:
-        ValueError: sizes below 1, an unknown padding, channels or filters that `groups` does not
-            divide, a window larger than the input.
-"""
-_SHARED = ("kernel_size", "strides, dilation_rate", "activation", "use_bias", "weight_options")
-_told = documented(*_SHARED, "activity_regularizer", "data_format", about=_ABOUT)
-
-
-@_told
-class Conv1D(Conv):
+class Conv1D(Conv, rank=1):
     """Convolution over one axis: [B, T, C] -> [B, T', filters].
 
     >>> import numpy as np
@@ -149,12 +143,10 @@ class Conv1D(Conv):
     (2, 10, 8)
     """
 
-    rank = 1
     paddings = ("valid", "same", "causal")
 
 
-@_told
-class Conv2D(Conv):
+class Conv2D(Conv, rank=2):
     """Convolution over images: [B, H, W, C] -> [B, H', W', filters].
 
     >>> import numpy as np
@@ -162,19 +154,14 @@ class Conv2D(Conv):
     (1, 26, 26, 32)
     """
 
-    rank = 2
 
-
-@_told
-class Conv3D(Conv):
+class Conv3D(Conv, rank=3):
     """Convolution over volumes: [B, D, H, W, C] -> [B, D', H', W', filters].
 
     >>> import numpy as np
     >>> Conv3D(2, 3, strides=2, padding="same")(np.ones((1, 5, 6, 7, 1))).shape
     (1, 3, 3, 4, 2)
     """
-
-    rank = 3
 
 
 Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D

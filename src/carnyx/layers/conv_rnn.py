@@ -11,10 +11,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from carnyx.layers.arguments import DataFormat, Fraction, Padding, Whole, Window, documented
+from carnyx.layers.arguments import DataFormat, Fraction, Padding, Whole, Window
 from carnyx.layers.cells import LongShortCell
 from carnyx.layers.conv import Windowed
 from carnyx.layers.rnn import CellLayer
+from carnyx.layers.spatial import SpatialLayer
 from carnyx.ops import convolution
 
 
@@ -54,8 +55,33 @@ class ConvLSTMCell(Windowed, LongShortCell):
         return self.start((batch_size, *self._step_shape))
 
 
-class ConvLSTM(CellLayer):
-    """What ConvLSTM1D, ConvLSTM2D and ConvLSTM3D share."""
+class ConvLSTM(CellLayer, SpatialLayer):
+    """What ConvLSTM1D, ConvLSTM2D and ConvLSTM3D share.
+
+    With * a convolution, s the recurrent activation and a the activation:
+
+    i = s(x * Wi + h * Ui + bi), f = s(x * Wf + h * Uf + bf), g = a(x * Wg + h * Ug + bg),
+    o = s(x * Wo + h * Uo + bo), c = f c + i g, h = o a(c)
+
+    Weights: kernel W [*kernel_size, C, 4 filters], recurrent_kernel U [*kernel_size, filters,
+    4 filters], bias b [4 filters], the blocks in the order i, f, g, o.
+
+    Args:
+        filters: the number of output channels, from 1.
+        [shared]
+        activation, recurrent_activation: functions of the candidate and of the gates.
+        unit_forget_bias: whether the forget gate's bias starts at 1.
+        seed, return_sequences, return_state, go_backwards, stateful: see `RNN`.
+
+    Call arguments:
+        initial_state: h and c to start with.
+        mask: bool [B, T]; steps where it is False keep state and output.
+
+    Raises:
+        ValueError: sizes below 1, an unknown padding, strides together with dilation.
+
+    Shi et al. (2015), without the peephole weights of their equation 3.
+    """
 
     def __init__(
         self,
@@ -89,6 +115,7 @@ class ConvLSTM(CellLayer):
         **kwargs: Any,
     ) -> None:
         self._make(ConvLSTMCell, locals(), rank=self.rank)
+        self.data_format = self.cell.data_format
 
     def _start(self, sequences_shape: Any) -> Any:
         return self.cell.start((sequences_shape[0], *sequences_shape[2:]))
@@ -108,75 +135,28 @@ class ConvLSTM(CellLayer):
         return self._scan(step, z.reshape(*times, *z.shape[1:]), states, mask)
 
 
-_ABOUT = """
-    With * a convolution, s the recurrent activation and a the activation:
-
-    i = s(x * Wi + h * Ui + bi), f = s(x * Wf + h * Uf + bf), g = a(x * Wg + h * Ug + bg),
-    o = s(x * Wo + h * Uo + bo), c = f c + i g, h = o a(c)
-
-    Weights: kernel W [*kernel_size, C, 4 filters], recurrent_kernel U [*kernel_size, filters,
-    4 filters], bias b [4 filters], the blocks in the order i, f, g, o.
-
-    Args:
-        filters: the number of output channels, from 1.
-        [shared]
-        activation, recurrent_activation: functions of the candidate and of the gates.
-        unit_forget_bias: whether the forget gate's bias starts at 1.
-        seed, return_sequences, return_state, go_backwards, stateful: see `RNN`.
-
-    Call arguments:
-        initial_state: h and c to start with.
-        mask: bool [B, T]; steps where it is False keep state and output.
-
-    Raises:
-        ValueError: sizes below 1, an unknown padding, strides together with dilation.
-
-    Shi et al. (2015), without the peephole weights of their equation 3.
-"""
-_told = documented(
-    "kernel_size",
-    "strides, dilation_rate",
-    "padding",
-    "data_format",
-    "use_bias",
-    "weight_options",
-    "activity_regularizer",
-    "dropout, recurrent_dropout",
-    about=_ABOUT,
-)
-
-
-@_told
-class ConvLSTM1D(ConvLSTM):
+class ConvLSTM1D(ConvLSTM, rank=1):
     """An LSTM over time of rows: [B, T, W, C] -> [B, W', filters], or [B, T, W', filters].
 
     >>> ConvLSTM1D(3, 2)(jnp.ones((1, 4, 6, 2))).shape
     (1, 5, 3)
     """
 
-    rank = 1
 
-
-@_told
-class ConvLSTM2D(ConvLSTM):
+class ConvLSTM2D(ConvLSTM, rank=2):
     """An LSTM over time of images: [B, T, H, W, C] -> [B, H', W', filters], or with T.
 
     >>> ConvLSTM2D(3, 2, padding="same", return_sequences=True)(jnp.ones((1, 2, 4, 5, 1))).shape
     (1, 2, 4, 5, 3)
     """
 
-    rank = 2
 
-
-@_told
-class ConvLSTM3D(ConvLSTM):
+class ConvLSTM3D(ConvLSTM, rank=3):
     """An LSTM over time of volumes: [B, T, D, H, W, C] -> [B, D', H', W', filters], or with T.
 
     >>> ConvLSTM3D(3, 2, strides=2)(jnp.ones((1, 2, 4, 4, 4, 1))).shape
     (1, 2, 2, 2, 3)
     """
-
-    rank = 3
 
 
 __all__ = """

@@ -8,13 +8,27 @@ from __future__ import annotations
 from typing import Any
 
 from carnyx.layers import arguments
-from carnyx.layers.arguments import DataFormat, Padding, Whole, Window, documented
+from carnyx.layers.arguments import DataFormat, Padding, Whole, Window
 from carnyx.layers.conv import Windowed
 from carnyx.ops import convolution
 
 
 class ConvTranspose(Windowed):
-    """What Conv1DTranspose, Conv2DTranspose and Conv3DTranspose share."""
+    """What Conv1DTranspose, Conv2DTranspose and Conv3DTranspose share.
+
+    y[p * strides + o * dilation_rate, k] = activation(b[k] + sum of x[p, c] W[o, k, c]);
+    an axis of T' = T strides for "same", and at least that for "valid". Weights: kernel W
+    [*kernel_size, filters, C], bias b [filters].
+
+    Args:
+        [shared]
+        output_padding: elements more at the end, from 0, below strides; None: as said above.
+
+    Raises:
+        ValueError: sizes below 1, an output_padding that is not below strides.
+
+    Dumoulin & Visin (2016).
+    """
 
     def __init__(
         self,
@@ -58,7 +72,14 @@ class ConvTranspose(Windowed):
 
 
 class DepthwiseConv(Windowed):
-    """What DepthwiseConv1D and DepthwiseConv2D share."""
+    """What DepthwiseConv1D and DepthwiseConv2D share.
+
+    y[p, c M + m] = activation(b + sum over o of x[p * strides + o * dilation_rate, c] W[o, c, m]).
+    Weights: kernel W [*kernel_size, C, M], bias b [C M].
+
+    Args:
+        [shared]
+    """
 
     def __init__(
         self,
@@ -94,7 +115,16 @@ class DepthwiseConv(Windowed):
 
 
 class SeparableConv(Windowed):
-    """What SeparableConv1D and SeparableConv2D share."""
+    """What SeparableConv1D and SeparableConv2D share.
+
+    A weighted sum over the C M channels that a depthwise convolution makes. Weights:
+    depthwise_kernel [*kernel_size, C, M], pointwise_kernel [1..., C M, filters], bias [filters].
+
+    Args:
+        [shared]
+
+    Chollet (2017), "Xception".
+    """
 
     def __init__(
         self,
@@ -138,55 +168,7 @@ class SeparableConv(Windowed):
         return self._finish(x)
 
 
-_WINDOW = ("kernel_size", "strides, dilation_rate", "padding", "activation", "use_bias")
-_WINDOW += ("weight_options", "data_format", "activity_regularizer")
-_transposed = documented(
-    "filters",
-    *_WINDOW,
-    about="""
-    y[p * strides + o * dilation_rate, k] = activation(b[k] + sum of x[p, c] W[o, k, c]);
-    an axis of T' = T strides for "same", and at least that for "valid". Weights: kernel W
-    [*kernel_size, filters, C], bias b [filters].
-
-    Args:
-        [shared]
-        output_padding: elements more at the end, from 0, below strides; None: as said above.
-
-    Raises:
-        ValueError: sizes below 1, an output_padding that is not below strides.
-
-    Dumoulin & Visin (2016).
-""",
-)
-_depthwise = documented(
-    "depth_multiplier",
-    *_WINDOW,
-    about="""
-    y[p, c M + m] = activation(b + sum over o of x[p * strides + o * dilation_rate, c] W[o, c, m]).
-    Weights: kernel W [*kernel_size, C, M], bias b [C M].
-
-    Args:
-        [shared]
-""",
-)
-_separable = documented(
-    "filters",
-    "depth_multiplier",
-    *_WINDOW,
-    about="""
-    A weighted sum over the C M channels that a depthwise convolution makes. Weights:
-    depthwise_kernel [*kernel_size, C, M], pointwise_kernel [1..., C M, filters], bias [filters].
-
-    Args:
-        [shared]
-
-    Chollet (2017), "Xception".
-""",
-)
-
-
-@_transposed
-class Conv1DTranspose(ConvTranspose):
+class Conv1DTranspose(ConvTranspose, rank=1):
     """The transpose of Conv1D, which makes sequences longer: [B, T, C] -> [B, T', filters].
 
     >>> import numpy as np
@@ -194,11 +176,8 @@ class Conv1DTranspose(ConvTranspose):
     (1, 10, 4)
     """
 
-    rank = 1
 
-
-@_transposed
-class Conv2DTranspose(ConvTranspose):
+class Conv2DTranspose(ConvTranspose, rank=2):
     """The transpose of Conv2D, which makes images larger: [B, H, W, C] -> [B, H', W', filters].
 
     >>> import numpy as np
@@ -206,11 +185,8 @@ class Conv2DTranspose(ConvTranspose):
     (1, 10, 12, 4)
     """
 
-    rank = 2
 
-
-@_transposed
-class Conv3DTranspose(ConvTranspose):
+class Conv3DTranspose(ConvTranspose, rank=3):
     """The transpose of Conv3D: [B, D, H, W, C] -> [B, D', H', W', filters].
 
     >>> import numpy as np
@@ -218,11 +194,8 @@ class Conv3DTranspose(ConvTranspose):
     (1, 4, 6, 8, 4)
     """
 
-    rank = 3
 
-
-@_depthwise
-class DepthwiseConv1D(DepthwiseConv):
+class DepthwiseConv1D(DepthwiseConv, rank=1):
     """Each channel of a sequence with filters of its own: [B, T, C] -> [B, T', C M].
 
     >>> import numpy as np
@@ -230,11 +203,8 @@ class DepthwiseConv1D(DepthwiseConv):
     (1, 3, 8)
     """
 
-    rank = 1
 
-
-@_depthwise
-class DepthwiseConv2D(DepthwiseConv):
+class DepthwiseConv2D(DepthwiseConv, rank=2):
     """Each channel of an image with filters of its own: [B, H, W, C] -> [B, H', W', C M].
 
     >>> import numpy as np
@@ -242,11 +212,8 @@ class DepthwiseConv2D(DepthwiseConv):
     (1, 5, 6, 4)
     """
 
-    rank = 2
 
-
-@_separable
-class SeparableConv1D(SeparableConv):
+class SeparableConv1D(SeparableConv, rank=1):
     """A depthwise convolution, then one over channels alone: [B, T, C] -> [B, T', filters].
 
     >>> import numpy as np
@@ -254,19 +221,14 @@ class SeparableConv1D(SeparableConv):
     (1, 5, 3)
     """
 
-    rank = 1
 
-
-@_separable
-class SeparableConv2D(SeparableConv):
+class SeparableConv2D(SeparableConv, rank=2):
     """A depthwise convolution, then one over channels alone: [B, H, W, C] -> [B, H', W', filters].
 
     >>> import numpy as np
     >>> SeparableConv2D(3, 2)(np.ones((1, 5, 6, 4))).shape
     (1, 4, 5, 3)
     """
-
-    rank = 2
 
 
 Convolution1DTranspose = Conv1DTranspose
