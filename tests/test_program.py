@@ -140,6 +140,44 @@ def test_tracing_twice_gives_the_same_program() -> None:
 # ---- random numbers
 
 
+def names(closed: Any) -> list[str]:
+    return [equation.primitive.name for equation in closed.eqns]
+
+
+def test_a_transposed_product_is_the_product_of_the_factors_swapped() -> None:
+    a, b = (np.random.default_rng(i).normal(size=(3, 4)).astype("f4") for i in range(2))
+    for product in (lambda a, b: (a.T @ b).T, lambda a, b: (a @ b.T).T, lambda a, b: (b @ a.T).T):
+        closed = canonical(product, a, b)
+        assert names(closed)[-1] == "dot_general" and names(closed).count("dot_general") == 1
+        np.testing.assert_allclose(jaxpr_as_fun(closed)(a, b)[0], product(a, b), rtol=1e-5)
+    batched = canonical(lambda a, b: jnp.swapaxes(a @ b, 0, 2), a[None], b.T[None])
+    assert names(batched)[-1] == "transpose"  # three axes: left as it was
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_products_of_halves_add_up_in_float32(dtype: str) -> None:
+    x, w = (np.random.default_rng(i).normal(size=(64, 64)).astype(dtype) for i in range(2))
+    closed = canonical(lambda x, w: jax.vjp(jnp.matmul, x, w)[1](x), x, w)
+    products = [e for e in closed.eqns if e.primitive.name == "dot_general"]
+    assert [e.outvars[0].aval.dtype for e in products] == ["float32"] * 2
+    x64, w64 = x.astype("float64"), w.astype("float64")
+    exact = (x64 @ w64.T, x64.T @ x64)
+    for got, wanted in zip(jaxpr_as_fun(closed)(x, w), exact, strict=True):
+        assert got.dtype == dtype
+        # Half a unit for the one rounding, and the sum of 64 products in float32.
+        rtol = 0.51 * float(jnp.finfo(dtype).eps)
+        np.testing.assert_allclose(np.asarray(got, "f8"), wanted, rtol=rtol, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", (1, 2))
+def test_a_row_meets_a_tall_matrix_in_parts(rows: int) -> None:
+    x, w = np.ones((rows, 4096), "f4"), np.random.default_rng(0).normal(size=(4096, 3))
+    closed = canonical(jnp.matmul, x, w.astype("f4"))
+    assert ("reduce_sum" in names(closed)) == (rows == 1)
+    got = jaxpr_as_fun(closed)(x, w.astype("f4"))[0]
+    np.testing.assert_allclose(got, x.astype("f8") @ w, rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.parametrize("width", (8, 16, 32))
 def test_random_bits_are_those_of_jax(width: int) -> None:
     def bits(key: Any) -> list[Any]:
