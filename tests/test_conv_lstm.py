@@ -144,7 +144,7 @@ def test_unknown_sizes_and_training():
         (lambda: layers.ConvLSTM2D(2, 2)(X[:, 0]), "expected 5 axes"),
         (lambda: layers.ConvLSTM2D(2, 9)(X), "does not fit into the input"),
         (lambda: layers.ConvLSTM2D(2, 2)(carnyx.Input((3, 4, 4, None))), "channel axis"),
-        (lambda: layers.ConvLSTM2D(2, 2, recurrent_dropout=2), r"fraction in \[0, 1\]"),
+        (lambda: layers.ConvLSTM2D(2, 2, recurrent_dropout=2), r"in \[0, 1\]"),
         (lambda: layers.ConvLSTM2D(2, 2)(X, initial_state=[X[:, 0]]), "2 states"),
         (lambda: layers.ConvLSTM2D(2, 2)(X, initial_state=[X[:, 0]] * 2), r"\(2, 4, 3, 2\)"),
         (lambda: layers.ConvLSTM2D(2, 2)(X[:, :0]), "no steps"),
