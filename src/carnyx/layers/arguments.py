@@ -34,8 +34,13 @@ FUNCTIONS: dict[str, Any] = {**KINDS, "activation": activations}
 
 # Arguments that several layers take, documented once: `documented` splices these in.
 SHARED = {
+    "units": "U, the size of the output, from 1.",
     "activation": "a name or function applied to the result; None for none.",
     "use_bias": "whether a bias is added.",
+    "unit_forget_bias": "whether the forget gate's bias starts at 1.",
+    "use_gate": "whether the heads are multiplied with sigmoid(query W_g).",
+    "sliding_window": ("sources at least this far from their target are masked; None for none."),
+    "flash_attention": ("of Keras's signature: asks for one kernel, which no engine has yet."),
     "weight_options": (
         "<weight>_initializer, <weight>_regularizer, <weight>_constraint: for each weight, how it\n"
         "            starts, a penalty added to the loss, a projection after each update."
@@ -178,13 +183,6 @@ def flag(layer: Any, argument: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_, int)) or value not in (0, 1):
         raise refuse(layer, argument, value, "True or False")
     return bool(value)
-
-
-def keep(layer: Any, **options: Any) -> None:
-    """Keeps `<weight>_initializer`, `..._regularizer`, `..._constraint` options as objects."""
-    for name, value in options.items():
-        module = KINDS[name.rpartition("_")[2]]
-        setattr(layer, name, module.get(value))
 
 
 # What the types in a constructor's signature say of an argument, besides bool and `... | None`.

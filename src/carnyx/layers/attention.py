@@ -197,9 +197,6 @@ class MultiHeadAttention(ProjectedAttention):
         dropout: fraction in [0, 1] of weights dropped in training.
         output_shape: size or sizes of the last axis of the result; the query's by default.
         attention_axes: the axes that attention is over; all but batch and features by default.
-        sliding_window: sources at least this far from their target are masked; None for none.
-        flash_attention: of Keras's signature: asks for one kernel, which no engine has yet.
-        use_gate: the heads are multiplied with sigmoid(query W_g).
         [shared]
 
     Raises:
@@ -250,9 +247,6 @@ class GroupQueryAttention(ProjectedAttention):
         num_query_heads: K, from 1.
         num_key_value_heads: G, a divisor of K; 1 is multi-query attention.
         dropout: fraction in [0, 1] of weights dropped in training.
-        sliding_window: sources at least this far from their target are masked; None for none.
-        flash_attention: of Keras's signature: asks for one kernel, which no engine has yet.
-        use_gate: the heads are multiplied with sigmoid(query W_g).
         [shared]
 
     Raises:

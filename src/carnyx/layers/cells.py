@@ -97,7 +97,6 @@ class SimpleRNNCell(RecurrentCell):
     """One step of a plain recurrent layer: h = activation(x W + h U + b) (Elman 1990).
 
     Args:
-        units: U, the size of the output, from 1.
         activation: a name or function of the sums.
         [shared]
 
@@ -181,9 +180,7 @@ class LSTMCell(LongShortCell):
     the activation. The four blocks of each weight stand in the order i, f, g, o.
 
     Args:
-        units: U, the size of the output, from 1.
         activation, recurrent_activation: functions of the candidate and of the gates.
-        unit_forget_bias: whether the forget gate's bias starts at 1.
         [shared]
 
     >>> cell = LSTMCell(3)
@@ -226,7 +223,6 @@ class GRUCell(RecurrentCell):
     h = z h + (1 - z) g. The three blocks of each weight stand in the order z, r, g.
 
     Args:
-        units: U, the size of the output, from 1.
         activation, recurrent_activation: functions of the candidate and of the gates.
         reset_after: whether r is applied after the product with U.
         [shared]

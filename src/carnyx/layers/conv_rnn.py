@@ -67,10 +67,8 @@ class ConvLSTM(CellLayer, SpatialLayer):
     4 filters], bias b [4 filters], the blocks in the order i, f, g, o.
 
     Args:
-        filters: the number of output channels, from 1.
         [shared]
         activation, recurrent_activation: functions of the candidate and of the gates.
-        unit_forget_bias: whether the forget gate's bias starts at 1.
         seed, return_sequences, return_state, go_backwards, stateful: see `RNN`.
 
     Call arguments:

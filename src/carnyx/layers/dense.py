@@ -22,7 +22,6 @@ class Dense(Adaptable):
     Weights: kernel W [D, U], bias b [U].
 
     Args:
-        units: U, the size of the output, from 1.
         [shared]
 
     Raises:

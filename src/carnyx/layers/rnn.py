@@ -99,22 +99,15 @@ class RNN(arguments.Declared, Layer):
                 state.kind = "state"
 
     def call(
-        self,
-        sequences: Any,
-        initial_state: Any = None,
-        mask: Any = None,
-        training: bool = False,
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
     ) -> Any:
         if not sequences.shape[1]:
             raise ValueError("the sequences have no steps: axis 1, time, must have size 1 or more")
         zeros = self._start(sequences.shape)
         tree = jax.tree.structure(zeros)
-        if initial_state is not None:
-            states = jax.tree.leaves(initial_state)
-        elif self.stateful:
-            states = [v.value for v in self.states or ()]
-        else:
-            states = jax.tree.leaves(zeros)
+        if initial_state is None:
+            initial_state = [v.value for v in self.states or ()] if self.stateful else zeros
+        states = jax.tree.leaves(initial_state)
         if len(states) != tree.num_leaves:
             raise ValueError(
                 f"the cell has {tree.num_leaves} states and `initial_state` {len(states)}."
