@@ -92,3 +92,21 @@ def test_derivatives_of_moments_are_those_of_the_formula(derive: Any) -> None:
     ours, plain = (derive(f)(x) for f in (lambda x: nn.moments(x, [0]), plain_moments))
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+class Steps(layers.RNN):
+    """A user's layer that makes its cell: its config has no cell."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(layers.GRUCell(units), **kwargs)
+        self.units = units
+
+
+class Same(layers.RNN):
+    """One that is given its cell: its config has it."""
+
+
+@pytest.mark.parametrize("layer", [Steps(2), Same(layers.GRUCell(2))], ids=["makes", "takes"])
+def test_subclasses_of_rnn_come_back_from_their_configs(layer: Any) -> None:
+    twin = type(layer).from_config(layer.get_config())
+    assert twin.cell.units == 2 and twin.name == layer.name

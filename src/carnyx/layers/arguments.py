@@ -151,8 +151,9 @@ def choice(layer: Any, argument: str, value: Any, allowed: Sequence[str]) -> str
     """One of the allowed words, in lower case."""
     word = value.lower() if isinstance(value, str) else value
     if word not in allowed:
-        hint = nearest(str(value), allowed)
-        raise refuse(layer, argument, value, f"one of {', '.join(map(repr, allowed))}.{hint}")
+        hint = nearest(str(value), allowed).strip()
+        words = ", ".join(map(repr, allowed)) + (hint and f" ({hint})")
+        raise refuse(layer, argument, value, f"one of {words}")
     return word
 
 

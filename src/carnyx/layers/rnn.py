@@ -162,12 +162,16 @@ class RNN(arguments.Declared, Layer):
 
     reset_state = reset_states
 
+    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
+        if name == "cell" and owner is RNN and type(self).__init__ is not RNN.__init__:
+            return False  # the subclass makes it
+        return super()._in_config(name, value, default, owner)
+
 
 class CellLayer(RNN):
     """What layers share that make their cell: SimpleRNN, LSTM, GRU, and `conv_rnn.py`'s. Their
     arguments are the cell's and RNN's, and the cell's can be read from the layer too."""
 
-    unsaved = ("cell",)
     fused: Any = None  # the run over time as one operation of `ops/recurrent.py`
 
     def _make(self, cell: Any, given: dict[str, Any], **more: Any) -> None:
