@@ -47,11 +47,13 @@ FILL_MODES = ("constant", "nearest", "reflect", "wrap")
 Interval = Any  # a pair, or f for (-f, f), within the layer's `bounds`
 Interpolation = FillMode = str
 ValueRange = Any
+Seed = int | None
 arguments.RULES.update(
     Interval=lambda layer, name, value: layer.interval(name, value),
     Interpolation=functools.partial(arguments.choice, allowed=tuple(ops.ORDERS)),
     FillMode=functools.partial(arguments.choice, allowed=FILL_MODES),
     ValueRange=lambda layer, name, value: layer.limits(name, value),
+    Seed=lambda layer, name, value: layer.seeded(value),
 )
 
 
@@ -64,6 +66,7 @@ class ImageLayer(arguments.Declared, Layer):
     """
 
     always = False  # whether the layer acts in inference too, with no key to draw from
+    seed_generator: Any = None  # where nothing is drawn
     moves = True  # whether masks and boxes change with the images
     bounds = (-1.0, 1.0)  # what `factor` may be
     sorts_range = False  # whether configs hold `value_range` sorted, in a list, or as it was given
@@ -79,7 +82,6 @@ class ImageLayer(arguments.Declared, Layer):
         self,
         bounding_box_format: str | None = None,
         data_format: str | None = None,
-        seed: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -87,8 +89,6 @@ class ImageLayer(arguments.Declared, Layer):
             arguments.choice(self, "bounding_box_format", bounding_box_format, box_ops.FORMATS)
         self.bounding_box_format = bounding_box_format
         self.data_format = arguments.data_format(self, data_format)
-        self.seed = seed
-        self.seed_generator = None if self.always else SeedGenerator(seed)
         self.autocast = False  # integers and boxes stay as they are; `change` casts the images
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self.built = True
@@ -107,6 +107,11 @@ class ImageLayer(arguments.Declared, Layer):
             arguments.number(self, name, number, least, most)
         lower, upper = sorted(pair)
         return max(lower, least), min(upper, most)
+
+    def seeded(self, seed: Any) -> Any:
+        """The seed, which `seed_generator` begins with."""
+        self.seed_generator = SeedGenerator(seed)
+        return seed
 
     def limits(self, name: str, value: Any) -> Any:
         """`value_range`, whose ends become `low` and `high`."""

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from carnyx.layers import arguments
 from carnyx.layers.arguments import DataFormat, Fraction, Number
-from carnyx.layers.image import ImageLayer, Interval, ValueRange
+from carnyx.layers.image import ImageLayer, Interval, Seed, ValueRange
 from carnyx.layers.image_geometry import happens
 from carnyx.ops import image_color as colour
 
@@ -56,10 +56,10 @@ class FactorLayer(ColourLayer):
         factor: Interval,
         value_range: ValueRange = (0, 255),
         data_format: DataFormat = None,
-        seed: Any = None,
+        seed: Seed = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -78,7 +78,7 @@ class RandomBrightness(FactorLayer):
     """
 
     def __init__(
-        self, factor: Interval, value_range: ValueRange = (0, 255), seed: Any = None, **kwargs: Any
+        self, factor: Interval, value_range: ValueRange = (0, 255), seed: Seed = None, **kwargs: Any
     ) -> None:
         super().__init__(factor, value_range, seed=seed, **kwargs)
 
@@ -104,7 +104,7 @@ class RandomContrast(FactorLayer):
     sorts_range = False
 
     def __init__(
-        self, factor: Interval, value_range: ValueRange = (0, 255), seed: Any = None, **kwargs: Any
+        self, factor: Interval, value_range: ValueRange = (0, 255), seed: Seed = None, **kwargs: Any
     ) -> None:
         super().__init__(factor, value_range, seed=seed, **kwargs)
 
@@ -184,11 +184,11 @@ class RandomColorJitter(ColourLayer):
         contrast_factor: Any = None,
         saturation_factor: Any = None,
         hue_factor: Any = None,
-        seed: Any = None,
+        seed: Seed = None,
         data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
         steps = {
             RandomBrightness: brightness_factor,
@@ -252,10 +252,10 @@ class RandomGrayscale(ColourLayer):
         self,
         factor: Fraction = 0.5,
         data_format: DataFormat = None,
-        seed: Any = None,
+        seed: Seed = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -336,10 +336,10 @@ class RandomGaussianBlur(ColourLayer):
         sigma: Any = 1.0,
         value_range: ValueRange = (0, 255),
         data_format: DataFormat = None,
-        seed: Any = None,
+        seed: Seed = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
         self.kernel_size = arguments.sizes(self, "kernel_size", kernel_size, 2)
         if not all(size % 2 for size in self.kernel_size):
@@ -379,11 +379,11 @@ class RandomInvert(ColourLayer):
         self,
         factor: Interval = 1.0,
         value_range: ValueRange = (0, 255),
-        seed: Any = None,
+        seed: Seed = None,
         data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -416,10 +416,10 @@ class Solarization(ColourLayer):
         addition_factor: Interval = 0.0,
         threshold_factor: Interval = 0.0,
         value_range: ValueRange = (0, 255),
-        seed: Any = None,
+        seed: Seed = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -501,7 +501,6 @@ class Equalization(ColourLayer):
         super().__init__(**kwargs)
         arguments.keep_given(self, locals())
         self.bins = arguments.whole(self, "bins", bins, 2)
-        self.seed_generator = None  # nothing is drawn
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         batch, *_, channels = images.shape

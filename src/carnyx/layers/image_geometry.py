@@ -16,10 +16,9 @@ from jax import lax
 
 from carnyx.layers import arguments
 from carnyx.layers.arguments import DataFormat, Fraction, Number, Whole
-from carnyx.layers.image import FillMode, ImageLayer, Interpolation, Interval, ValueRange
+from carnyx.layers.image import FillMode, ImageLayer, Interpolation, Interval, Seed, ValueRange
 from carnyx.ops import boxes as box_ops
 from carnyx.ops import image as ops
-from carnyx.random import SeedGenerator
 
 # ---- sizes
 
@@ -159,14 +158,13 @@ class RandomCrop(FrameLayer):
         self,
         height: Whole,
         width: Whole,
-        seed: Any = None,
+        seed: Seed = None,
         data_format: DataFormat = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
-        self.seed_generator = SeedGenerator(seed)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         """(top, left), each the same for all images; None where the window is resized."""
@@ -198,11 +196,11 @@ class RandomFlip(ImageLayer):
     def __init__(
         self,
         mode: str = "horizontal_and_vertical",
-        seed: Any = None,
+        seed: Seed = None,
         data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
         modes = ("horizontal", "vertical", "horizontal_and_vertical")
         self.mode: str = arguments.choice(self, "mode", mode, modes)
@@ -308,12 +306,12 @@ class RandomRotation(WarpLayer):
         factor: Interval,
         fill_mode: FillMode = "reflect",
         interpolation: Interpolation = "bilinear",
-        seed: Any = None,
+        seed: Seed = None,
         fill_value: Number = 0.0,
         data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -345,12 +343,12 @@ class RandomTranslation(WarpLayer):
         width_factor: Any,
         fill_mode: FillMode = "reflect",
         interpolation: Interpolation = "bilinear",
-        seed: Any = None,
+        seed: Seed = None,
         fill_value: Number = 0.0,
         data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
         self._down = self.interval("height_factor", height_factor)
         self._right = self.interval("width_factor", width_factor)
@@ -383,12 +381,12 @@ class RandomZoom(WarpLayer):
         width_factor: Any = None,
         fill_mode: FillMode = "reflect",
         interpolation: Interpolation = "bilinear",
-        seed: Any = None,
+        seed: Seed = None,
         fill_value: Number = 0.0,
         data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
         least = math.nextafter(-1, 0)  # at -1 nothing would be seen
         self._seen = [self.interval("height_factor", height_factor, (least, 1.0))]
@@ -429,10 +427,10 @@ class RandomShear(WarpLayer):
         fill_mode: FillMode = "reflect",
         fill_value: Number = 0.0,
         data_format: DataFormat = None,
-        seed: Any = None,
+        seed: Seed = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -469,11 +467,11 @@ class RandomPerspective(WarpLayer):
         scale: Fraction = 1.0,
         interpolation: Interpolation = "bilinear",
         fill_value: Number = 0.0,
-        seed: Any = None,
+        seed: Seed = None,
         data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -522,11 +520,11 @@ class RandomElasticTransform(ReadingLayer):
         fill_mode: FillMode = "reflect",
         fill_value: Number = 0.0,
         value_range: ValueRange = (0, 255),
-        seed: Any = None,
+        seed: Seed = None,
         data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -590,11 +588,11 @@ class RandomErasing(ImageLayer):
         scale: Interval = (0.02, 0.33),
         fill_value: Number | None = None,
         value_range: ValueRange = (0, 255),
-        seed: Any = None,
+        seed: Seed = None,
         data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:

@@ -14,7 +14,7 @@ from jax import lax
 
 from carnyx.layers import arguments, image_color, image_geometry
 from carnyx.layers.arguments import DataFormat, FromZero, Whole
-from carnyx.layers.image import ImageLayer, Interpolation, Interval, ValueRange
+from carnyx.layers.image import ImageLayer, Interpolation, Interval, Seed, ValueRange
 from carnyx.layers.image_color import part_of
 from carnyx.ops.image_color import blend
 
@@ -84,9 +84,13 @@ class MixUp(MixingLayer):
     alpha: float
 
     def __init__(
-        self, alpha: FromZero = 0.2, data_format: DataFormat = None, seed: Any = None, **kwargs: Any
+        self,
+        alpha: FromZero = 0.2,
+        data_format: DataFormat = None,
+        seed: Seed = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -133,11 +137,11 @@ class CutMix(MixingLayer):
     def __init__(
         self,
         factor: Interval = 1.0,
-        seed: Any = None,
+        seed: Seed = None,
         data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -171,6 +175,11 @@ class CutMix(MixingLayer):
 # ---- policies
 
 
+MOVES = "RandomShear RandomTranslation RandomRotation"
+COLOURS = "RandomBrightness RandomColorDegeneration RandomContrast RandomSharpness"
+LEVELS = "RandomPosterization Solarization AutoContrast Equalization"
+
+
 class PolicyLayer(ImageLayer):
     """Base: `parts` are layers of which steps choose one by number. A step is (number, key); all
     images of a batch go through the same layer, each with numbers of its own."""
@@ -179,8 +188,8 @@ class PolicyLayer(ImageLayer):
     value_range: ValueRange
     parts: list[Any]
 
-    def set_parts(self, names: str) -> None:
-        """The layers called `names`, of strength `factor`."""
+    def set_parts(self, *names: str) -> None:
+        """The layers called `names`, several in each string, of strength `factor`."""
         ranged = {"value_range": self.value_range}
         moves = {"fill_mode": "reflect", "interpolation": self.interpolation}
         both = (self.factor, self.factor)
@@ -195,7 +204,7 @@ class PolicyLayer(ImageLayer):
             "Equalization": ((), ranged),
         }
         self.parts = []
-        for name in names.split():
+        for name in " ".join(names).split():
             args, more = options.get(name, ((self.factor,), ranged))
             home = image_color if hasattr(image_color, name) else image_geometry
             self.parts.append(part_of(self, getattr(home, name), *args, **more))
@@ -239,17 +248,13 @@ class RandAugment(PolicyLayer):
         num_ops: Whole = 2,
         factor: Interval = 0.5,
         interpolation: Interpolation = "bilinear",
-        seed: Any = None,
+        seed: Seed = None,
         data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
-        self.set_parts(
-            "RandomShear RandomTranslation RandomRotation RandomBrightness RandomColorDegeneration "
-            "RandomContrast RandomSharpness RandomPosterization Solarization AutoContrast "
-            "Equalization"
-        )
+        self.set_parts(MOVES, COLOURS, LEVELS)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         choice, rest = jax.random.split(key)
@@ -302,20 +307,14 @@ class AugMix(PolicyLayer):
         alpha: float = 1.0,
         all_ops: bool = True,
         interpolation: Interpolation = "bilinear",
-        seed: Any = None,
+        seed: Seed = None,
         data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(**kwargs)
         arguments.keep_given(self, locals())
         self.alpha = arguments.number(self, "alpha", alpha, 1e-6)
-        names = (
-            "RandomShear RandomTranslation RandomRotation RandomPosterization Solarization "
-            "AutoContrast Equalization"
-        )
-        if all_ops:
-            names += " RandomBrightness RandomColorDegeneration RandomContrast RandomSharpness"
-        self.set_parts(names)
+        self.set_parts(MOVES, LEVELS, COLOURS if all_ops else "")
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         keys = jax.random.split(key, 5)
