@@ -10,50 +10,71 @@ from __future__ import annotations
 import itertools
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 import jax
 import numpy as np
 
 from carnyx.engines.base import Compiled, Engine, Kernel
+from carnyx.program.fingerprint import fingerprint
 from carnyx.program.trace import Program, specs
 
 ALIGNMENT = 64  # bytes: XLA uses memory that starts at a multiple of it without copying
+KEPT = 32  # executables for models to come: 5 to 8 MB each
 LARGE = 1 << 20  # numbers from which NumPy asks the system for huge pages
 
 
-class CompiledProgram:
-    """A Program as XLA's executable, made at the first call."""
+class Executable:
+    """What XLA makes of a Program at the first call, for that Program and all that are alike."""
 
-    def __init__(self, program: Program, module: str, donate: Sequence[str]) -> None:
-        self.program = program
-        given = [i for i, slot in enumerate(program.inputs) if slot.role in donate]
-
+    def __init__(self, program: Program, module: str, donated: Sequence[int]) -> None:
         def run(*values: Any) -> list[Any]:
             return program(*values)
 
         run.__name__ = module.removeprefix("jit_")
-        self._jitted = jax.jit(run, donate_argnums=given)
+        self.module, self.donated = module, donated
+        self.run = jax.jit(run, donate_argnums=donated)
+        self.caller: Callable[[], CompiledProgram | None] = lambda: None  # the last one
+
+
+class CompiledProgram:
+    """A Program with the executable that runs it."""
+
+    def __init__(self, program: Program, executable: Executable) -> None:
+        self.program, self._executable = program, executable
+        self._itself = ref(self)
 
     def __call__(self, values: Sequence[Any]) -> Sequence[Any]:
-        return self._jitted(*values)
+        self._executable.caller = self._itself
+        return self._executable.run(*values)
 
     def scopes(self) -> dict[str, str]:
-        """Name of a piece of the executable -> the scopes that it was traced in."""
-        text = self._jitted.lower(*specs(self.program.inputs)).compile().as_text()
+        """Name of a piece of the executable -> the scopes that it was traced in.
+
+        They are this Program's own: XLA names the pieces of Programs that are alike alike.
+        """
+        own = Executable(self.program, self._executable.module, self._executable.donated)
+        text = own.run.lower(*specs(self.program.inputs)).compile().as_text()
         return dict(re.findall(r'%?([\w.-]+) = .*metadata=\{op_name="([^"]*)"', text or ""))
 
 
 class XLAEngine(Engine):
-    """Compiles through JAX for its default device."""
+    """Compiles through JAX for its default device.
+
+    Programs that are alike share one executable: a model of the same layers as an earlier one
+    compiles nothing. The executables used last are kept when their models are gone.
+    """
 
     name = "xla"
 
     def __init__(self) -> None:
-        self._alive: WeakValueDictionary[str, CompiledProgram] = WeakValueDictionary()
+        self._kept: dict[Hashable, Executable] = {}  # the one used last stands last
+        self._alive: WeakValueDictionary[str, Executable] = WeakValueDictionary()
+        self._lock = Lock()  # models may be trained in threads
 
     def put(self, array: Any) -> jax.Array:
         if isinstance(array, jax.Array):
@@ -64,12 +85,25 @@ class XLAEngine(Engine):
         return np.asarray(native)
 
     def compile(self, program: Program, donate: Sequence[str] = ()) -> Compiled:
+        donated = tuple(i for i, slot in enumerate(program.inputs) if slot.role in donate)
+        alike = fingerprint(program.jaxpr)
+        key = None if alike is None else (alike, donated)
+        with self._lock:
+            executable = self._kept.pop(key, None) or self._executable(program, donated)
+            if key is not None:
+                self._kept[key] = executable
+            while len(self._kept) > KEPT:
+                self._kept.pop(next(iter(self._kept)))
+        return CompiledProgram(program, executable)
+
+    def _executable(self, program: Program, donated: Sequence[int]) -> Executable:
+        """A new one, whose name no other has: profiles tell them apart by it."""
         base = module = "jit_" + "".join(c if c.isalnum() else "_" for c in program.name)
         numbers = itertools.count(2)
         while module in self._alive:
             module = f"{base}_{next(numbers)}"
-        compiled = self._alive[module] = CompiledProgram(program, module, donate)
-        return compiled
+        executable = self._alive[module] = Executable(program, module, donated)
+        return executable
 
     def profile(self, run: Callable[[], Any]) -> list[Kernel]:
         with tempfile.TemporaryDirectory() as folder:
@@ -85,10 +119,12 @@ class XLAEngine(Engine):
             if "hlo_op" in stats and stats.get("hlo_module") in self._alive:
                 key = str(stats["hlo_module"]), str(stats["hlo_op"])
                 spent.setdefault(key, []).append(event.duration_ns * 1e-9)
-        scopes = {module: self._alive[module].scopes() for module, _ in spent}
+        called = {module: self._alive[module].caller() for module, _ in spent}
+        found = {m: (c.program.name, c.scopes()) for m, c in called.items() if c is not None}
         return [
-            Kernel(self._alive[m].program.name, scopes[m].get(op, ""), op, sum(times), len(times))
+            Kernel(found[m][0], found[m][1].get(op, ""), op, sum(times), len(times))
             for (m, op), times in spent.items()
+            if m in found
         ]
 
 
