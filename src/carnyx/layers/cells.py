@@ -9,6 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from carnyx.activations import sigmoid, tanh
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments
 from carnyx.layers.arguments import Fraction, Whole
@@ -57,6 +58,11 @@ class RecurrentCell(arguments.Declared, Layer):
 
     def _bias_shape(self) -> tuple[int, ...]:
         return (self.gates * self.units,)
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether the gates are sigmoids and the rest is tanh."""
+        return (self.activation, self.recurrent_activation) == (tanh, sigmoid)
 
     def bias_value(self, dtype: Any) -> Any:
         """The bias, or zeros."""

@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from carnyx.activations import sigmoid, tanh
 from carnyx.core.config import snake_case
 from carnyx.core.layer import InputSpec, Layer, call_parameters
 from carnyx.core.variable import Variable
@@ -176,12 +175,12 @@ class CellLayer(RNN):
 
     def _make(self, cell: Any, given: dict[str, Any], **more: Any) -> None:
         """The work of a constructor, from its `locals()`."""
-        kwargs, run = given["kwargs"], (*call_parameters(RNN.__init__), "activity_regularizer")
-        of_run = {name: value for name, value in given.items() if name in run if name != "kwargs"}
-        left = {"self", "use_cudnn", *run}
-        of_cell = {name: value for name, value in given.items() if name not in left}
+        own = {key: given[key] for key in given.keys() - {"self", "kwargs", "use_cudnn"}}
+        run = {*call_parameters(RNN.__init__), "activity_regularizer"} & own.keys()
+        of_cell = {key: own[key] for key in own.keys() - run}
+        kwargs = {**{key: own[key] for key in run}, **given["kwargs"]}
         more |= {"dtype": kwargs.get("dtype"), "name": snake_case(cell.__name__)}
-        RNN.__init__(self, cell(**of_cell, **more), **of_run, **kwargs)
+        RNN.__init__(self, cell(**of_cell, **more), **kwargs)
         self._of_cell = tuple(of_cell)
 
     def __getattr__(self, name: str) -> Any:
@@ -193,11 +192,7 @@ class CellLayer(RNN):
         """As one operation, if there is one for these options, else step by step."""
         cell, fused = self.cell, self.fused
         stepped = self.unroll or (training and cell.recurrent_dropout)
-        if (
-            fused is None
-            or stepped
-            or (cell.activation, cell.recurrent_activation) != (tanh, sigmoid)
-        ):
+        if fused is None or stepped or not cell.is_standard:
             return super().run(sequences, states, mask, training)
         keep, _ = cell.dropout_masks(sequences[:, 0], states[0], training)
         x = sequences if keep is None else sequences * keep[:, None]
