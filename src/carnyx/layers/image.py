@@ -26,6 +26,7 @@ from carnyx.ops import boxes as box_ops
 from carnyx.ops import image as ops
 from carnyx.random import SeedGenerator, draw_seed
 
+arguments.SHARED["height, width"] = "the new size, from 1."
 arguments.SHARED.update(
     factor=(
         "the chance that an image is changed, in [0, 1]: a pair (least, most) or f for (0, f),\n"

@@ -64,7 +64,6 @@ class Resizing(FrameLayer):
     """Images resized to (height, width), in training and inference; integers stay integers.
 
     Args:
-        height, width: the new size, from 1.
         interpolation: "bilinear", "nearest", "bicubic", "lanczos3" or "lanczos5"; masks are always
             read at the nearest pixel.
         crop_to_aspect_ratio, pad_to_aspect_ratio: cut what does not fit, or put `fill_value`
@@ -120,7 +119,6 @@ class CenterCrop(FrameLayer):
     From a smaller image, the greatest window of that aspect ratio is resized.
 
     Args:
-        height, width: the new size, from 1.
         [shared]
 
     >>> CenterCrop(1, 2)(jnp.arange(4.0).reshape(1, 4, 1)).ravel().tolist()
@@ -147,7 +145,6 @@ class RandomCrop(FrameLayer):
     Keras documents; what Keras on JAX does in inference is to leave the images at their size.
 
     Args:
-        height, width: the new size, from 1.
         [shared]
 
     >>> RandomCrop(2, 3, seed=1)(jnp.ones((5, 5, 1))).shape

@@ -231,7 +231,6 @@ class RandAugment(PolicyLayer):
     Args:
         num_ops: the number of layers, from 1.
         factor: the interval within [0, 1] of the layers' own factors, or a number b for (0, b).
-        interpolation: "bilinear" or "nearest", where pixels move.
         [shared]
 
     Cubuk, Zoph, Shlens, Le (2020).
@@ -285,7 +284,6 @@ class AugMix(PolicyLayer):
         all_ops: whether the layers include RandomBrightness, RandomColorDegeneration,
             RandomContrast and RandomSharpness, besides RandomShear, RandomTranslation,
             RandomRotation, RandomPosterization, Solarization, AutoContrast and Equalization.
-        interpolation: "bilinear" or "nearest", where pixels move.
         [shared]
 
     Hendrycks et al. (2020).
