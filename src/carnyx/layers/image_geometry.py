@@ -16,7 +16,7 @@ from jax import lax
 
 from carnyx.layers import arguments
 from carnyx.layers.arguments import DataFormat, Fraction, Number, Whole
-from carnyx.layers.image import FillMode, ImageLayer, Interpolation, Interval, Seed, ValueRange
+from carnyx.layers.image import FillMode, ImageLayer, Interpolation, Interval, Limits, Seed, Share
 from carnyx.ops import boxes as box_ops
 from carnyx.ops import image as ops
 
@@ -456,11 +456,9 @@ class RandomPerspective(WarpLayer):
     (2, 8, 8, 3)
     """
 
-    bounds = (0.0, 1.0)
-
     def __init__(
         self,
-        factor: Interval = 1.0,
+        factor: Share = 1.0,
         scale: Fraction = 1.0,
         interpolation: Interpolation = "bilinear",
         fill_value: Number = 0.0,
@@ -507,16 +505,14 @@ class RandomElasticTransform(ReadingLayer):
     (2, 8, 8, 3)
     """
 
-    bounds = (0.0, 1.0)
-
     def __init__(
         self,
-        factor: Interval = 1.0,
-        scale: Interval = 1.0,
+        factor: Share = 1.0,
+        scale: Share = 1.0,
         interpolation: Interpolation = "bilinear",
         fill_mode: FillMode = "reflect",
         fill_value: Number = 0.0,
-        value_range: ValueRange = (0, 255),
+        value_range: Limits = (0, 255),
         seed: Seed = None,
         data_format: DataFormat = None,
         **kwargs: Any,
@@ -577,14 +573,13 @@ class RandomErasing(ImageLayer):
     """
 
     moves = False
-    bounds = (0.0, 1.0)
 
     def __init__(
         self,
-        factor: Interval = 1.0,
-        scale: Interval = (0.02, 0.33),
+        factor: Share = 1.0,
+        scale: Share = (0.02, 0.33),
         fill_value: Number | None = None,
-        value_range: ValueRange = (0, 255),
+        value_range: Limits = (0, 255),
         seed: Seed = None,
         data_format: DataFormat = None,
         **kwargs: Any,
