@@ -85,7 +85,11 @@ def documented(*names: str, about: str = "") -> Callable[[Class], Class]:
         texts = [(name, SHARED[name]) for name in names or found if name in SHARED]
         lines = [text if text.startswith("<") else f"{name}: {text}" for name, text in texts]
         text = f"{first}\n{about}{rest}"
-        cls.__doc__ = text.replace("[shared]", "\n        ".join(lines))
+        if lines:
+            text = text.replace("[shared]", "\n        ".join(lines))
+        elif len(taken) > 1:  # else it is a base without a constructor: a pattern for others
+            text = text.replace("        [shared]\n", "")
+        cls.__doc__ = text
         return cls
 
     return decorate

@@ -101,7 +101,7 @@ class SpatialDropout(RandomLayer, SpatialLayer):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        self._over_space(data_format)
+        self.data_format = arguments.data_format(self, data_format)
         self.rate = self._strength("rate", rate, seed)
 
     def disturb(self, inputs: Any) -> Any:

@@ -26,6 +26,7 @@ from carnyx.ops import boxes as box_ops
 from carnyx.ops import image as ops
 from carnyx.random import SeedGenerator, draw_seed
 
+arguments.SHARED["height, width"] = "the new size, from 1."
 arguments.SHARED.update(
     factor=(
         "the chance that an image is changed, in [0, 1]: a pair (least, most) or f for (0, f),\n"
@@ -45,14 +46,16 @@ FILL_MODES = ("constant", "nearest", "reflect", "wrap")
 
 # Types in constructors, see `arguments.keep_given`.
 Interval = Any  # a pair, or f for (-f, f), within the layer's `bounds`
+Share = Any  # a pair, or f for (0, f), within [0, 1]
 Interpolation = FillMode = str
-ValueRange = Any
-Seed = int | None
+Limits = Any  # two numbers that differ
+Seed = int | None  # of the generator that the layer then has
 arguments.RULES.update(
     Interval=lambda layer, name, value: layer.interval(name, value),
+    Share=lambda layer, name, value: layer.interval(name, value, (0.0, 1.0)),
     Interpolation=functools.partial(arguments.choice, allowed=tuple(ops.ORDERS)),
     FillMode=functools.partial(arguments.choice, allowed=FILL_MODES),
-    ValueRange=lambda layer, name, value: layer.limits(name, value),
+    Limits=lambda layer, name, value: layer.limits(name, value),
     Seed=lambda layer, name, value: layer.seeded(value),
 )
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from carnyx.layers import arguments
 from carnyx.layers.arguments import DataFormat, Fraction, Number
-from carnyx.layers.image import ImageLayer, Interval, Seed, ValueRange
+from carnyx.layers.image import ImageLayer, Interval, Limits, Seed, Share
 from carnyx.layers.image_geometry import happens
 from carnyx.ops import image_color as colour
 
@@ -54,7 +54,7 @@ class FactorLayer(ColourLayer):
     def __init__(
         self,
         factor: Interval,
-        value_range: ValueRange = (0, 255),
+        value_range: Limits = (0, 255),
         data_format: DataFormat = None,
         seed: Seed = None,
         **kwargs: Any,
@@ -78,7 +78,7 @@ class RandomBrightness(FactorLayer):
     """
 
     def __init__(
-        self, factor: Interval, value_range: ValueRange = (0, 255), seed: Seed = None, **kwargs: Any
+        self, factor: Interval, value_range: Limits = (0, 255), seed: Seed = None, **kwargs: Any
     ) -> None:
         super().__init__(factor, value_range, seed=seed, **kwargs)
 
@@ -104,7 +104,7 @@ class RandomContrast(FactorLayer):
     sorts_range = False
 
     def __init__(
-        self, factor: Interval, value_range: ValueRange = (0, 255), seed: Seed = None, **kwargs: Any
+        self, factor: Interval, value_range: Limits = (0, 255), seed: Seed = None, **kwargs: Any
     ) -> None:
         super().__init__(factor, value_range, seed=seed, **kwargs)
 
@@ -179,7 +179,7 @@ class RandomColorJitter(ColourLayer):
 
     def __init__(
         self,
-        value_range: ValueRange = (0, 255),
+        value_range: Limits = (0, 255),
         brightness_factor: Any = None,
         contrast_factor: Any = None,
         saturation_factor: Any = None,
@@ -327,14 +327,12 @@ class RandomGaussianBlur(ColourLayer):
     [[[0.124...], [0.204...], [0.124...]]]
     """
 
-    bounds = (0.0, 1.0)
-
     def __init__(
         self,
-        factor: Interval = 1.0,
+        factor: Share = 1.0,
         kernel_size: Any = 3,
         sigma: Any = 1.0,
-        value_range: ValueRange = (0, 255),
+        value_range: Limits = (0, 255),
         data_format: DataFormat = None,
         seed: Seed = None,
         **kwargs: Any,
@@ -373,12 +371,10 @@ class RandomInvert(ColourLayer):
     [[[255.0, 200.0, 0.0]]]
     """
 
-    bounds = (0.0, 1.0)
-
     def __init__(
         self,
-        factor: Interval = 1.0,
-        value_range: ValueRange = (0, 255),
+        factor: Share = 1.0,
+        value_range: Limits = (0, 255),
         seed: Seed = None,
         data_format: DataFormat = None,
         **kwargs: Any,
@@ -406,16 +402,15 @@ class Solarization(ColourLayer):
     [[[59.0, 62.0, 55.0]]]
     """
 
-    bounds = (0.0, 1.0)
     sorts_range = True
-    addition_factor: Interval
-    threshold_factor: Interval
+    addition_factor: Share
+    threshold_factor: Share
 
     def __init__(
         self,
-        addition_factor: Interval = 0.0,
-        threshold_factor: Interval = 0.0,
-        value_range: ValueRange = (0, 255),
+        addition_factor: Share = 0.0,
+        threshold_factor: Share = 0.0,
+        value_range: Limits = (0, 255),
         seed: Seed = None,
         **kwargs: Any,
     ) -> None:
@@ -449,7 +444,7 @@ class AutoContrast(ColourLayer):
     always = True
     sorts_range = True
 
-    def __init__(self, value_range: ValueRange = (0, 255), **kwargs: Any) -> None:
+    def __init__(self, value_range: Limits = (0, 255), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         arguments.keep_given(self, locals())
 
@@ -493,7 +488,7 @@ class Equalization(ColourLayer):
 
     def __init__(
         self,
-        value_range: ValueRange = (0, 255),
+        value_range: Limits = (0, 255),
         bins: int = 256,
         data_format: DataFormat = None,
         **kwargs: Any,
@@ -540,7 +535,7 @@ class ContrastLimitedAdaptiveHistogramEqualization(ColourLayer):
 
     def __init__(
         self,
-        value_range: ValueRange = (0, 255),
+        value_range: Limits = (0, 255),
         clip_limit: Number = 4.0,
         tile_grid_size: Any = (8, 8),
         data_format: DataFormat = None,

@@ -16,7 +16,7 @@ from jax import lax
 
 from carnyx.layers import arguments
 from carnyx.layers.arguments import DataFormat, Fraction, Number, Whole
-from carnyx.layers.image import FillMode, ImageLayer, Interpolation, Interval, Seed, ValueRange
+from carnyx.layers.image import FillMode, ImageLayer, Interpolation, Interval, Limits, Seed, Share
 from carnyx.ops import boxes as box_ops
 from carnyx.ops import image as ops
 
@@ -64,7 +64,6 @@ class Resizing(FrameLayer):
     """Images resized to (height, width), in training and inference; integers stay integers.
 
     Args:
-        height, width: the new size, from 1.
         interpolation: "bilinear", "nearest", "bicubic", "lanczos3" or "lanczos5"; masks are always
             read at the nearest pixel.
         crop_to_aspect_ratio, pad_to_aspect_ratio: cut what does not fit, or put `fill_value`
@@ -120,7 +119,6 @@ class CenterCrop(FrameLayer):
     From a smaller image, the greatest window of that aspect ratio is resized.
 
     Args:
-        height, width: the new size, from 1.
         [shared]
 
     >>> CenterCrop(1, 2)(jnp.arange(4.0).reshape(1, 4, 1)).ravel().tolist()
@@ -147,7 +145,6 @@ class RandomCrop(FrameLayer):
     Keras documents; what Keras on JAX does in inference is to leave the images at their size.
 
     Args:
-        height, width: the new size, from 1.
         [shared]
 
     >>> RandomCrop(2, 3, seed=1)(jnp.ones((5, 5, 1))).shape
@@ -459,11 +456,9 @@ class RandomPerspective(WarpLayer):
     (2, 8, 8, 3)
     """
 
-    bounds = (0.0, 1.0)
-
     def __init__(
         self,
-        factor: Interval = 1.0,
+        factor: Share = 1.0,
         scale: Fraction = 1.0,
         interpolation: Interpolation = "bilinear",
         fill_value: Number = 0.0,
@@ -510,16 +505,14 @@ class RandomElasticTransform(ReadingLayer):
     (2, 8, 8, 3)
     """
 
-    bounds = (0.0, 1.0)
-
     def __init__(
         self,
-        factor: Interval = 1.0,
-        scale: Interval = 1.0,
+        factor: Share = 1.0,
+        scale: Share = 1.0,
         interpolation: Interpolation = "bilinear",
         fill_mode: FillMode = "reflect",
         fill_value: Number = 0.0,
-        value_range: ValueRange = (0, 255),
+        value_range: Limits = (0, 255),
         seed: Seed = None,
         data_format: DataFormat = None,
         **kwargs: Any,
@@ -580,14 +573,13 @@ class RandomErasing(ImageLayer):
     """
 
     moves = False
-    bounds = (0.0, 1.0)
 
     def __init__(
         self,
-        factor: Interval = 1.0,
-        scale: Interval = (0.02, 0.33),
+        factor: Share = 1.0,
+        scale: Share = (0.02, 0.33),
         fill_value: Number | None = None,
-        value_range: ValueRange = (0, 255),
+        value_range: Limits = (0, 255),
         seed: Seed = None,
         data_format: DataFormat = None,
         **kwargs: Any,

@@ -14,7 +14,7 @@ from jax import lax
 
 from carnyx.layers import arguments, image_color, image_geometry
 from carnyx.layers.arguments import DataFormat, FromZero, Whole
-from carnyx.layers.image import ImageLayer, Interpolation, Interval, Seed, ValueRange
+from carnyx.layers.image import ImageLayer, Interpolation, Limits, Seed, Share
 from carnyx.layers.image_color import part_of
 from carnyx.ops.image_color import blend
 
@@ -132,11 +132,9 @@ class CutMix(MixingLayer):
     [True, True]
     """
 
-    bounds = (0.0, 1.0)
-
     def __init__(
         self,
-        factor: Interval = 1.0,
+        factor: Share = 1.0,
         seed: Seed = None,
         data_format: DataFormat = None,
         **kwargs: Any,
@@ -184,8 +182,7 @@ class PolicyLayer(ImageLayer):
     """Base: `parts` are layers of which steps choose one by number. A step is (number, key); all
     images of a batch go through the same layer, each with numbers of its own."""
 
-    bounds = (0.0, 1.0)
-    value_range: ValueRange
+    value_range: Limits
     parts: list[Any]
 
     def set_parts(self, *names: str) -> None:
@@ -231,7 +228,6 @@ class RandAugment(PolicyLayer):
     Args:
         num_ops: the number of layers, from 1.
         factor: the interval within [0, 1] of the layers' own factors, or a number b for (0, b).
-        interpolation: "bilinear" or "nearest", where pixels move.
         [shared]
 
     Cubuk, Zoph, Shlens, Le (2020).
@@ -244,9 +240,9 @@ class RandAugment(PolicyLayer):
 
     def __init__(
         self,
-        value_range: ValueRange = (0, 255),
+        value_range: Limits = (0, 255),
         num_ops: Whole = 2,
-        factor: Interval = 0.5,
+        factor: Share = 0.5,
         interpolation: Interpolation = "bilinear",
         seed: Seed = None,
         data_format: DataFormat = None,
@@ -285,7 +281,6 @@ class AugMix(PolicyLayer):
         all_ops: whether the layers include RandomBrightness, RandomColorDegeneration,
             RandomContrast and RandomSharpness, besides RandomShear, RandomTranslation,
             RandomRotation, RandomPosterization, Solarization, AutoContrast and Equalization.
-        interpolation: "bilinear" or "nearest", where pixels move.
         [shared]
 
     Hendrycks et al. (2020).
@@ -300,10 +295,10 @@ class AugMix(PolicyLayer):
 
     def __init__(
         self,
-        value_range: ValueRange = (0, 255),
+        value_range: Limits = (0, 255),
         num_chains: Whole = 3,
         chain_depth: Whole = 3,
-        factor: Interval = 0.3,
+        factor: Share = 0.3,
         alpha: float = 1.0,
         all_ops: bool = True,
         interpolation: Interpolation = "bilinear",

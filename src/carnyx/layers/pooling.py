@@ -10,12 +10,11 @@ from typing import Any
 import jax.numpy as jnp
 
 from carnyx.layers import arguments
-from carnyx.layers.arguments import documented
+from carnyx.layers.arguments import DataFormat, Padding, Window
 from carnyx.layers.spatial import SpatialLayer
 from carnyx.ops import pooling
 
 
-@documented("padding", "data_format")
 class Pooling(SpatialLayer):
     """What the windowed pooling layers share.
 
@@ -32,13 +31,10 @@ class Pooling(SpatialLayer):
     """
 
     pool: Any = None  # of `ops.pooling`
-
-    def _start(self, pool_size: Any, strides: Any, padding: str, data_format: str | None) -> None:
-        self._over_space(data_format)
-        self.pool_size = arguments.sizes(self, "pool_size", pool_size, self.rank)
-        strides = self.pool_size if strides is None else strides
-        self.strides = arguments.sizes(self, "strides", strides, self.rank)
-        self.padding = arguments.choice(self, "padding", padding, ("valid", "same"))
+    pool_size: tuple[int, ...]
+    strides: tuple[int, ...] | None
+    padding: str
+    paddings = ("valid", "same")
 
     def call(self, inputs: Any) -> Any:
         return self.pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
@@ -51,15 +47,16 @@ class MaxPooling(Pooling):
 
     def __init__(
         self,
-        pool_size: Any = 2,
-        strides: Any = None,
-        padding: str = "valid",
-        data_format: str | None = None,
+        pool_size: Window = 2,
+        strides: Window | None = None,
+        padding: Padding = "valid",
+        data_format: DataFormat = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
-        self._start(pool_size, strides, padding, data_format)
+        arguments.keep_given(self, locals())
+        self.strides = self.strides or self.pool_size
 
 
 class AveragePooling(Pooling):
@@ -69,15 +66,16 @@ class AveragePooling(Pooling):
 
     def __init__(
         self,
-        pool_size: Any,
-        strides: Any = None,
-        padding: str = "valid",
-        data_format: str | None = None,
+        pool_size: Window,
+        strides: Window | None = None,
+        padding: Padding = "valid",
+        data_format: DataFormat = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
-        self._start(pool_size, strides, padding, data_format)
+        arguments.keep_given(self, locals())
+        self.strides = self.strides or self.pool_size
 
 
 class MaxPooling1D(MaxPooling, rank=1):
@@ -137,13 +135,13 @@ class GlobalPooling(SpatialLayer):
     """
 
     reduce: Any = None
+    keepdims: bool
 
     def __init__(
-        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
+        self, data_format: DataFormat = None, keepdims: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self._over_space(data_format)
-        self.keepdims = arguments.flag(self, "keepdims", keepdims)
+        arguments.keep_given(self, locals())
         first = 1 if self.data_format == "channels_last" else 2
         self._places = tuple(range(first, first + self.rank))
 
@@ -239,11 +237,11 @@ class AdaptivePooling(SpatialLayer):
     """
 
     pool: Any = None  # of `ops.pooling`
+    output_size: tuple[int, ...]
 
-    def __init__(self, output_size: Any, data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, output_size: Window, data_format: DataFormat = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._over_space(data_format)
-        self.output_size = arguments.sizes(self, "output_size", output_size, self.rank)
+        arguments.keep_given(self, locals())
 
     def call(self, inputs: Any) -> Any:
         return self.pool(inputs, self.output_size, self.data_format)

@@ -136,7 +136,7 @@ class Margins(SpatialLayer):
     """Base: (before, after) on each spatial axis, in the attribute that a subclass names."""
 
     def _start(self, argument: str, value: Any, data_format: str | None) -> None:
-        self._over_space(data_format)
+        self.data_format = arguments.data_format(self, data_format)
         pairs = arguments.margins(self, argument, value, self.rank)
         setattr(self, argument, pairs[0] if self.rank == 1 else pairs)
         self._pairs = self.spread(pairs, (0, 0))
@@ -183,7 +183,6 @@ class ZeroPadding3D(ZeroPadding, rank=3):
     """
 
 
-@documented("data_format (2D, 3D)")
 class Cropping(Margins):
     """What the cropping layers share.
 
@@ -253,7 +252,6 @@ class Cropping3D(Cropping, rank=3):
         self._start("cropping", cropping, data_format)
 
 
-@documented("data_format (2D, 3D)")
 class UpSampling(SpatialLayer):
     """What the upsampling layers share.
 
@@ -263,7 +261,7 @@ class UpSampling(SpatialLayer):
     """
 
     def _start(self, size: Any, data_format: str | None) -> None:
-        self._over_space(data_format)
+        self.data_format = arguments.data_format(self, data_format)
         sizes = arguments.sizes(self, "size", size, self.rank)
         self.size = sizes[0] if self.rank == 1 else sizes
         self._times = self.spread(sizes, 1)

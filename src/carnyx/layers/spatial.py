@@ -12,8 +12,6 @@ from typing import Any
 from carnyx.core.layer import InputSpec, Layer
 from carnyx.layers import arguments
 
-arguments.SHARED["data_format (2D, 3D)"] = arguments.SHARED["data_format"]
-
 
 class SpatialLayer(arguments.Declared, Layer):
     """Base: `rank` spatial axes, [B, *space, C] or, with "channels_first", [B, C, *space]."""
@@ -22,7 +20,6 @@ class SpatialLayer(arguments.Declared, Layer):
     data_format = "channels_last"
 
     def __init_subclass__(cls, rank: int = 0, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
         if rank:
             cls.rank = rank
             first, _, own = (cls.__doc__ or "").partition("\n")
@@ -31,9 +28,10 @@ class SpatialLayer(arguments.Declared, Layer):
             )
             shared = next(filter(None, (doc.partition("\n")[2] for doc in docs)), "")
             cls.__doc__ = f"{first}\n{shared.rstrip()}\n{own}"
+        super().__init_subclass__(**kwargs)
 
-    def _over_space(self, data_format: str | None) -> None:
-        self.data_format = arguments.data_format(self, data_format)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def spread(self, values: Any, other: Any) -> list[Any]:
