@@ -62,7 +62,7 @@ def test_config_of_a_wrapped_function():
     assert losses.Huber.from_config({"name": "x", "reduction": "sum"}).delta == 1.0
 
 
-@pytest.mark.parametrize("name", [n for _, f, more in losses.LOSSES for n in (f.__name__, *more)])
+@pytest.mark.parametrize("name", losses.FUNCTIONS)
 def test_names_of_functions(name):
     assert losses.get(name) is getattr(losses, name)
     assert losses.as_loss(name).name == name
@@ -301,3 +301,27 @@ def test_functions_refuse_other_shapes(function, y, f):
 def test_axis_must_be_an_int():
     with pytest.raises(ValueError, match="axis must be an int"):
         losses.categorical_crossentropy([[0.0, 1.0]], [[0.5, 0.5]], axis=True)
+
+
+def test_derivatives_of_the_cross_entropy_of_labels():
+    """Its first derivative is written out: softmax - one_hot, 0 for a label that is no class."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)).astype("float32") * 3)
+    labels = np.array([2, 0, 4])
+    weights = np.array([0.5, 2.0, 3.0], "float32")
+
+    def loss(x):
+        values = carnyx.ops.sparse_categorical_crossentropy(labels, x, from_logits=True)
+        return jnp.sum(values * weights)
+
+    p = np.exp(np.asarray(x, "float64"))
+    p /= p.sum(axis=1, keepdims=True)
+    known = (labels < 4)[:, None]
+    slope = weights[:, None] * known * (p - np.eye(5)[labels][:, :4])
+    np.testing.assert_allclose(jax.grad(loss)(x), slope, rtol=1e-5, atol=1e-6)
+    direction = jnp.cos(jnp.arange(12.0)).reshape(3, 4)
+    _, along = jax.jvp(loss, (x,), (direction,))
+    np.testing.assert_allclose(along, np.sum(slope * direction), rtol=1e-5)
+    # the second derivative along a direction d is w p (d - sum(p d))
+    _, curved = jax.jvp(jax.grad(loss), (x,), (direction,))
+    expected = weights[:, None] * known * p * (direction - np.sum(p * direction, 1, keepdims=True))
+    np.testing.assert_allclose(curved, expected, rtol=1e-5, atol=1e-6)

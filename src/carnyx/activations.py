@@ -19,6 +19,7 @@ from carnyx.core.symbol import Function, KerasTensor, symbolic_call
 from carnyx.ops import nn
 
 _TABLE: dict[str, Callable[..., Any]] = {}
+_OPERATIONS = {name: row for rows in nn.TABLES.values() for name, row in rows.items()}
 
 
 def _activation(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,6 +33,40 @@ def _activation(function: Callable[..., Any]) -> Callable[..., Any]:
 
     _TABLE[function.__name__] = checked
     return checked
+
+
+def _elementwise(name: str, given: str, result: str, more: str = "") -> Callable[[Any], Any]:
+    """A function of x that is an operation of `ops/nn.py`; its formula stands there."""
+    compute, formula = _OPERATIONS[name]
+
+    def function(x: Any) -> Any:
+        return compute(x)
+
+    function.__name__ = function.__qualname__ = name
+    call = f"{name}({given})"
+    shown = f"{call}.tolist()" if "[" in given else f"round(float({call}), 4)"
+    function.__doc__ = f"{formula} {more}\n\n>>> {shown}\n{result}\n"
+    return _activation(function)
+
+
+relu6 = _elementwise("relu6", "[-1.0, 2.0, 9.0]", "[0.0, 2.0, 6.0]")
+selu = _elementwise(
+    "selu", "1.0", "1.0507", "Outputs tend to mean 0 and variance 1 (Klambauer et al. 2017)."
+)
+silu = _elementwise("silu", "1.0", "0.7311", "Also called swish (Elfwing et al. 2017).")
+sigmoid = _elementwise("sigmoid", "0.0", "0.5")
+log_sigmoid = _elementwise("log_sigmoid", "0.0", "-0.6931")
+hard_sigmoid = _elementwise("hard_sigmoid", "[-9.0, 0.0, 9.0]", "[0.0, 0.5, 1.0]")
+hard_silu = _elementwise(
+    "hard_silu", "[-9.0, 9.0]", "[-0.0, 9.0]", "Also called hard_swish (Howard et al. 2019)."
+)
+sparse_sigmoid = _elementwise("sparse_sigmoid", "[-9.0, 0.0, 9.0]", "[0.0, 0.5, 1.0]")
+hard_tanh = _elementwise("hard_tanh", "[-9.0, 0.5, 9.0]", "[-1.0, 0.5, 1.0]")
+tanh_shrink = _elementwise("tanh_shrink", "1.0", "0.2384")
+softplus = _elementwise("softplus", "0.0", "0.6931")
+sparse_plus = _elementwise("sparse_plus", "[-2.0, 0.0, 2.0]", "[0.0, 0.25, 2.0]")
+softsign = _elementwise("softsign", "1.0", "0.5")
+swish, hard_swish = silu, hard_silu
 
 
 @_activation
@@ -77,16 +112,6 @@ def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
 
 
 @_activation
-def relu6(x: Any) -> Any:
-    """min(max(x, 0), 6).
-
-    >>> relu6([-1.0, 2.0, 9.0]).tolist()
-    [0.0, 2.0, 6.0]
-    """
-    return jax.nn.relu6(x)
-
-
-@_activation
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """x where x > 0, else alpha (e^x - 1) (Clevert et al. 2016).
 
@@ -94,16 +119,6 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     [2.0]
     """
     return jax.nn.elu(x, alpha)
-
-
-@_activation
-def selu(x: Any) -> Any:
-    """1.0507 elu(x, 1.6733), whose outputs tend to mean 0 and variance 1 (Klambauer et al. 2017).
-
-    >>> round(float(selu(1.0)), 4)
-    1.0507
-    """
-    return jax.nn.selu(x)
 
 
 @_activation
@@ -127,16 +142,6 @@ def gelu(x: Any, approximate: bool = False) -> Any:
 
 
 @_activation
-def silu(x: Any) -> Any:
-    """x sigmoid(x), also called swish (Elfwing et al. 2017).
-
-    >>> round(float(silu(1.0)), 4)
-    0.7311
-    """
-    return jax.nn.silu(x)
-
-
-@_activation
 def mish(x: Any) -> Any:
     """x tanh(softplus(x)) (Misra 2019).
 
@@ -157,56 +162,6 @@ def glu(x: Any, axis: int = -1) -> Any:
 
 
 @_activation
-def sigmoid(x: Any) -> Any:
-    """1 / (1 + e^-x).
-
-    >>> float(sigmoid(0.0))
-    0.5
-    """
-    return jax.nn.sigmoid(x)
-
-
-@_activation
-def log_sigmoid(x: Any) -> Any:
-    """ln sigmoid(x) = -softplus(-x).
-
-    >>> round(float(log_sigmoid(0.0)), 4)
-    -0.6931
-    """
-    return jax.nn.log_sigmoid(x)
-
-
-@_activation
-def hard_sigmoid(x: Any) -> Any:
-    """x / 6 + 1/2, between 0 and 1.
-
-    >>> hard_sigmoid([-9.0, 0.0, 9.0]).tolist()
-    [0.0, 0.5, 1.0]
-    """
-    return jax.nn.hard_sigmoid(x)
-
-
-@_activation
-def hard_silu(x: Any) -> Any:
-    """x hard_sigmoid(x), also called hard_swish (Howard et al. 2019).
-
-    >>> hard_silu([-9.0, 9.0]).tolist()
-    [-0.0, 9.0]
-    """
-    return jax.nn.hard_silu(x)
-
-
-@_activation
-def sparse_sigmoid(x: Any) -> Any:
-    """(x + 1) / 2, between 0 and 1.
-
-    >>> sparse_sigmoid([-9.0, 0.0, 9.0]).tolist()
-    [0.0, 0.5, 1.0]
-    """
-    return jax.nn.sparse_sigmoid(x)
-
-
-@_activation
 def tanh(x: Any) -> Any:
     """(e^x - e^-x) / (e^x + e^-x).
 
@@ -214,26 +169,6 @@ def tanh(x: Any) -> Any:
     0.0
     """
     return jnp.tanh(x)
-
-
-@_activation
-def hard_tanh(x: Any) -> Any:
-    """x, between -1 and 1.
-
-    >>> hard_tanh([-9.0, 0.5, 9.0]).tolist()
-    [-1.0, 0.5, 1.0]
-    """
-    return jax.nn.hard_tanh(x)
-
-
-@_activation
-def tanh_shrink(x: Any) -> Any:
-    """x - tanh(x).
-
-    >>> float(tanh_shrink(0.0))
-    0.0
-    """
-    return x - jnp.tanh(x)
 
 
 @_activation
@@ -267,16 +202,6 @@ def threshold(x: Any, threshold: float, default_value: float) -> Any:
 
 
 @_activation
-def softplus(x: Any) -> Any:
-    """ln(1 + e^x).
-
-    >>> round(float(softplus(0.0)), 4)
-    0.6931
-    """
-    return jax.nn.softplus(x)
-
-
-@_activation
 def squareplus(x: Any, b: float = 4) -> Any:
     """(x + sqrt(x^2 + b)) / 2 (Barron 2021).
 
@@ -284,26 +209,6 @@ def squareplus(x: Any, b: float = 4) -> Any:
     1.0
     """
     return jax.nn.squareplus(x, b)
-
-
-@_activation
-def sparse_plus(x: Any) -> Any:
-    """0 below -1, (x + 1)^2 / 4 up to 1, x above.
-
-    >>> sparse_plus([-2.0, 0.0, 2.0]).tolist()
-    [0.0, 0.25, 2.0]
-    """
-    return jax.nn.sparse_plus(x)
-
-
-@_activation
-def softsign(x: Any) -> Any:
-    """x / (1 + |x|).
-
-    >>> float(softsign(1.0))
-    0.5
-    """
-    return jax.nn.soft_sign(x)
 
 
 @_activation
@@ -348,11 +253,8 @@ def sparsemax(x: Any, axis: int = -1) -> Any:
     return nn.sparsemax(x, axis)
 
 
-swish = silu
-hard_swish = hard_silu
-
 # Every name by which a program or a file may ask for an activation.
-TABLE: dict[str, Callable[..., Any]] = {**_TABLE, "swish": silu, "hard_swish": hard_silu}
+TABLE: dict[str, Callable[..., Any]] = {**_TABLE, "swish": swish, "hard_swish": hard_swish}
 
 __all__ = [*TABLE, "deserialize", "get", "serialize"]  # noqa: PLE0604  # made from the table
 

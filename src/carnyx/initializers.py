@@ -235,27 +235,24 @@ class RandomNormal(RandomInitializer):
     (2, 3)
     """
 
+    kind = "normal"
+
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Any = None) -> None:
         self.mean, self.stddev = mean, stddev
         super().__init__(seed)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
-        return self._scaled("normal", shape, dtype, self.mean, self.stddev)
+        return self._scaled(self.kind, shape, dtype, self.mean, self.stddev)
 
 
-class TruncatedNormal(RandomInitializer):
+class TruncatedNormal(RandomNormal):
     """As RandomNormal, numbers beyond two `stddev` drawn again.
 
     >>> bool((abs(TruncatedNormal(stddev=1.0, seed=1)((100,))) < 2).all())
     True
     """
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Any = None) -> None:
-        self.mean, self.stddev = mean, stddev
-        super().__init__(seed)
-
-    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
-        return self._scaled("truncated_normal", shape, dtype, self.mean, self.stddev)
+    kind = "truncated_normal"
 
 
 class RandomUniform(RandomInitializer):
@@ -469,28 +466,16 @@ def _host_orthonormal(tall: np.ndarray) -> np.ndarray:
     return q
 
 
-_CLASSES: tuple[type[Initializer], ...] = (
-    Constant,
-    GlorotNormal,
-    GlorotUniform,
-    HeNormal,
-    HeUniform,
-    Identity,
-    LecunNormal,
-    LecunUniform,
-    Ones,
-    Orthogonal,
-    RandomNormal,
-    RandomUniform,
-    STFT,
-    TruncatedNormal,
-    VarianceScaling,
-    Zeros,
-)
+_BASES = (Initializer, RandomInitializer, _Recipe)
+CLASSES: list[type[Initializer]] = [
+    found
+    for found in list(vars().values())
+    if isinstance(found, type) and issubclass(found, Initializer) and found not in _BASES
+]
 # Every name by which a program or a file may ask for an initializer.
 TABLE: dict[str, type[Initializer]] = {
-    **{cls.__name__: cls for cls in _CLASSES},
-    **{snake_case(cls.__name__): cls for cls in _CLASSES},
+    **{cls.__name__: cls for cls in CLASSES},
+    **{snake_case(cls.__name__): cls for cls in CLASSES},
     "IdentityInitializer": Identity,
     "OrthogonalInitializer": Orthogonal,
     "STFTInitializer": STFT,

@@ -4,6 +4,7 @@
 hold the formulas and their classes, `base.py` weights and reduction, `targets.py` the errors for
 targets that do not fit.
 """
+# ruff: noqa: F401  # the tables hold what is imported
 
 from __future__ import annotations
 
@@ -58,33 +59,22 @@ from carnyx.losses.regression import (
 )
 from carnyx.losses.similarity import Circle, circle
 
-# One row per loss: class, function, further names of the function.
-LOSSES: tuple[tuple[Any, Any, tuple[str, ...]], ...] = (
-    (MeanSquaredError, mean_squared_error, ("mse", "MSE")),
-    (MeanAbsoluteError, mean_absolute_error, ("mae", "MAE")),
-    (MeanAbsolutePercentageError, mean_absolute_percentage_error, ("mape", "MAPE")),
-    (MeanSquaredLogarithmicError, mean_squared_logarithmic_error, ("msle", "MSLE")),
-    (Huber, huber, ()),
-    (LogCosh, log_cosh, ("logcosh",)),
-    (CosineSimilarity, cosine_similarity, ()),
-    (Hinge, hinge, ()),
-    (SquaredHinge, squared_hinge, ()),
-    (CategoricalHinge, categorical_hinge, ()),
-    (KLDivergence, kl_divergence, ("kld", "KLD", "kullback_leibler_divergence")),
-    (Poisson, poisson, ()),
-    (BinaryCrossentropy, binary_crossentropy, ("bce", "BCE")),
-    (BinaryFocalCrossentropy, binary_focal_crossentropy, ()),
-    (CategoricalCrossentropy, categorical_crossentropy, ()),
-    (CategoricalFocalCrossentropy, categorical_focal_crossentropy, ()),
-    (SparseCategoricalCrossentropy, sparse_categorical_crossentropy, ()),
-    (CategoricalGeneralizedCrossEntropy, categorical_generalized_cross_entropy, ()),
-    (Dice, dice, ()),
-    (Tversky, tversky, ()),
-    (Circle, circle, ()),
-    (CTC, ctc, ()),
-)
-CLASSES = {cls.__name__: cls for cls, _, _ in LOSSES}
-FUNCTIONS = {name: f for _, f, more in LOSSES for name in (f.__name__, *more)}
+# The classes that are imported above, but for the bases.
+CLASSES = {name: cls for name, cls in list(vars().items()) if hasattr(cls, "function")}
+# Further names of functions.
+MORE_NAMES = {
+    "mse MSE": mean_squared_error,
+    "mae MAE": mean_absolute_error,
+    "mape MAPE": mean_absolute_percentage_error,
+    "msle MSLE": mean_squared_logarithmic_error,
+    "logcosh": log_cosh,
+    "kld KLD kullback_leibler_divergence": kl_divergence,
+    "bce BCE": binary_crossentropy,
+}
+FUNCTIONS = {
+    **{cls.function.__name__: cls.function for cls in CLASSES.values()},
+    **{name: function for names, function in MORE_NAMES.items() for name in names.split()},
+}
 TABLE = {"Loss": Loss, "LossFunctionWrapper": LossFunctionWrapper, **CLASSES, **FUNCTIONS}
 
 __all__ = [*TABLE, "as_loss", "deserialize", "get", "serialize"]  # noqa: PLE0604  # made from the table

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx.losses.base import LossFunctionWrapper
+from carnyx.losses.base import PlainLoss
 from carnyx.losses.targets import expects
 from carnyx.ops.ctc import ctc_loss
 
@@ -41,15 +41,5 @@ def ctc(y_true: Any, y_pred: Any) -> Any:
     return ctc_loss(y_true, y_pred, jnp.sum(y_true != 0, axis=-1), frames)
 
 
-class CTC(LossFunctionWrapper):
-    """Connectionist temporal classification (Graves et al. 2006), see `ctc`.
-
-    >>> y_pred = jnp.log(jnp.array([[[0.1, 0.9], [0.2, 0.8]]]))
-    >>> round(float(jnp.exp(-CTC()([[1]], y_pred))), 4)
-    0.98
-    """
-
-    def __init__(
-        self, reduction: str | None = "sum_over_batch_size", name: str = "ctc", dtype: Any = None
-    ) -> None:
-        super().__init__(ctc, name=name, reduction=reduction, dtype=dtype)
+class CTC(PlainLoss, function=ctc):
+    """Connectionist temporal classification (Graves et al. 2006)."""

@@ -6,6 +6,9 @@ they take, and the errors for others, in `targets.py`.
 
 from __future__ import annotations
 
+import inspect
+import types
+from dataclasses import fields
 from typing import Any
 
 import jax
@@ -161,11 +164,7 @@ class Loss(Configurable):
                 f"Expected one of {REDUCTIONS}."
             )
         self.reduction = reduction
-        self._dtype = dtypes.get_policy(dtype or dtypes.floatx()).compute_dtype
-
-    @property
-    def dtype(self) -> str:
-        return self._dtype
+        self.dtype: str = dtypes.get_policy(dtype or dtypes.floatx()).compute_dtype
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Unreduced values, [B, ...] -> [B, ...]; what a subclass defines."""
@@ -221,8 +220,34 @@ class FunctionConfig(Configurable):
     """Config of an object made of a function `fn` and keyword arguments for it."""
 
     fn: Any
+    function: Any  # of a class for one function
     _fn_kwargs: dict[str, Any]
     _home = "losses"  # the module whose functions a config may name
+
+    def __init_subclass__(cls, function: Any = None, name: str | None = None) -> None:
+        """A class for one function has its documentation too.
+
+        A dataclass gives the function all its fields that the base class does not know; others
+        have the function's name (or `name`) as the default of the constructor's `name`.
+        """
+        super().__init_subclass__()
+        if function is not None:
+            made: Any = cls
+            made.function = staticmethod(function)
+            own, more = (inspect.cleandoc(it.__doc__ or "") for it in (cls, function))
+            made.__doc__ = f"{own}\n\n`{function.__name__}`: {more}\n"
+            if not inspect.get_annotations(cls):
+                made.__init__ = _with_name(made.__init__, name or function.__name__)
+
+    def _fields(self: Any) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def _wrap(self, fn: Any, kwargs: dict[str, Any]) -> None:
+        """Keeps the function and its arguments, which are attributes too where none is so named."""
+        self.fn, self._fn_kwargs = fn, kwargs
+        for key, value in kwargs.items():
+            if not hasattr(self, key):
+                setattr(self, key, value)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -250,6 +275,18 @@ class FunctionConfig(Configurable):
         return deserialize(fn)
 
 
+def _with_name(constructor: Any, name: str) -> Any:
+    """The constructor again, with this default of its argument `name`; all arguments have one."""
+    code, defaults = constructor.__code__, constructor.__defaults__
+    arguments = code.co_varnames[1 : code.co_argcount]
+    given = dict(zip(arguments, defaults, strict=True)) | {"name": name}
+    twin = types.FunctionType(
+        code, constructor.__globals__, None, tuple(given.values()), constructor.__closure__
+    )
+    twin.__annotations__ = constructor.__annotations__
+    return twin
+
+
 class LossFunctionWrapper(FunctionConfig, Loss):
     """A loss made of a function `fn(y_true, y_pred, **kwargs)` of unreduced values.
 
@@ -266,14 +303,32 @@ class LossFunctionWrapper(FunctionConfig, Loss):
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.fn = fn
         self.targets = getattr(fn, "targets", None)
-        self._fn_kwargs = kwargs
-        for key, value in kwargs.items():
-            if not hasattr(self, key):
-                setattr(self, key, value)
+        self._wrap(fn, kwargs)
+
+    def __post_init__(self) -> None:
+        LossFunctionWrapper.__init__(self, self.function, **self._fields())
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         if not isinstance(y_pred, (list, tuple, dict)) and self.targets not in target_rules.WHOLE:
             y_true, y_pred = same_rank(y_true, y_pred)
         return self.fn(y_true, y_pred, **self._fn_kwargs)
+
+
+class PlainLoss(LossFunctionWrapper):
+    """A loss of a function without further arguments, which a subclass names.
+
+    >>> def cubic(y_true, y_pred):
+    ...     return jnp.mean(jnp.abs(y_pred - y_true) ** 3, axis=-1)
+    >>> class Cubic(PlainLoss, function=cubic): ...
+    >>> Cubic(), float(Cubic("sum")([[0.0], [0.0]], [[1.0], [2.0]]))
+    (<Cubic name=cubic>, 9.0)
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(self.function, reduction, name, dtype)

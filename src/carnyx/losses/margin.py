@@ -10,7 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx.losses.base import LossFunctionWrapper, pair
+from carnyx.losses.base import PlainLoss, pair
 from carnyx.losses.targets import expects
 
 
@@ -57,49 +57,13 @@ def categorical_hinge(y_true: Any, y_pred: Any) -> Any:
     return jnp.maximum(wrong - right + 1.0, 0.0)
 
 
-class Hinge(LossFunctionWrapper):
-    """The hinge loss, see `hinge`.
-
-    >>> float(Hinge()([[-1.0, 1.0]], [[0.5, 0.5]]))
-    1.0
-    """
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "hinge",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(hinge, reduction, name, dtype)
+class Hinge(PlainLoss, function=hinge):
+    """The hinge loss."""
 
 
-class SquaredHinge(LossFunctionWrapper):
-    """The squared hinge loss, see `squared_hinge`.
-
-    >>> float(SquaredHinge()([[-1.0, 1.0]], [[0.5, 0.5]]))
-    1.25
-    """
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "squared_hinge",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(squared_hinge, reduction, name, dtype)
+class SquaredHinge(PlainLoss, function=squared_hinge):
+    """The squared hinge loss."""
 
 
-class CategoricalHinge(LossFunctionWrapper):
-    """The hinge loss of one-hot classes, see `categorical_hinge`.
-
-    >>> float(CategoricalHinge()([[0.0, 1.0]], [[0.75, 0.5]]))
-    1.25
-    """
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "categorical_hinge",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(categorical_hinge, reduction, name, dtype)
+class CategoricalHinge(PlainLoss, function=categorical_hinge):
+    """The hinge loss of one-hot classes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -41,37 +42,27 @@ def tversky(
     return 1 - both / (both + alpha * missed + beta * wrong + dtypes.epsilon())
 
 
-class Dice(LossFunctionWrapper):
-    """The Dice loss, see `dice`.
+@dataclass(eq=False, repr=False)
+class Dice(LossFunctionWrapper, function=dice):
+    """The Dice loss.
 
     >>> round(float(Dice(axis=-1)([[1.0, 0.0]], [[0.5, 0.5]])), 4)
     0.5
     """
 
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "dice",
-        axis: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(dice, reduction, name, dtype, axis=axis)
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "dice"
+    axis: Any = None
+    dtype: Any = None
 
 
-class Tversky(LossFunctionWrapper):
-    """The Tversky loss, see `tversky`.
+@dataclass(eq=False, repr=False)
+class Tversky(LossFunctionWrapper, function=tversky):
+    """The Tversky loss."""
 
-    >>> round(float(Tversky(alpha=1.0, beta=0.0)([[1.0, 0.0]], [[0.5, 0.5]])), 4)
-    0.5
-    """
-
-    def __init__(
-        self,
-        alpha: float = 0.5,
-        beta: float = 0.5,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "tversky",
-        axis: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(tversky, reduction, name, dtype, alpha=alpha, beta=beta, axis=axis)
+    alpha: float = 0.5
+    beta: float = 0.5
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "tversky"
+    axis: Any = None
+    dtype: Any = None

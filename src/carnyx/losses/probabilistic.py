@@ -7,6 +7,7 @@ Their arithmetic is in `ops/crossentropy.py`; weights, masks and reduction are i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 
 from carnyx.core import dtypes
 from carnyx.core.state import set_mask
-from carnyx.losses.base import LossFunctionWrapper, pair
+from carnyx.losses.base import LossFunctionWrapper, PlainLoss, pair
 from carnyx.losses.targets import expects
 from carnyx.ops import crossentropy
 
@@ -209,181 +210,81 @@ def sparse_categorical_crossentropy(
     return values
 
 
-class KLDivergence(LossFunctionWrapper):
-    """The Kullback-Leibler divergence, see `kl_divergence`.
-
-    >>> float(KLDivergence()([[0.5, 0.5]], [[0.5, 0.5]]))
-    0.0
-    """
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "kl_divergence",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(kl_divergence, reduction, name, dtype)
+class KLDivergence(PlainLoss, function=kl_divergence):
+    """The Kullback-Leibler divergence."""
 
 
-class Poisson(LossFunctionWrapper):
-    """The negative log-likelihood of counts without its constant, see `poisson`.
-
-    >>> float(Poisson()([[0.0, 0.0]], [[1.0, 2.0]]))
-    1.5
-    """
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "poisson",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(poisson, reduction, name, dtype)
+class Poisson(PlainLoss, function=poisson):
+    """The negative log-likelihood of counts without its constant."""
 
 
-class BinaryCrossentropy(LossFunctionWrapper):
-    """The cross-entropy of yes-or-no targets, see `binary_crossentropy`.
+@dataclass(eq=False, repr=False)
+class BinaryCrossentropy(LossFunctionWrapper, function=binary_crossentropy):
+    """The cross-entropy of yes-or-no targets.
 
     >>> round(float(BinaryCrossentropy(from_logits=True)([[1.0]], [[0.0]])), 4)
     0.6931
     """
 
-    def __init__(
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "binary_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            binary_crossentropy,
-            reduction,
-            name,
-            dtype,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+    axis: int = -1
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "binary_crossentropy"
+    dtype: Any = None
 
 
-class BinaryFocalCrossentropy(LossFunctionWrapper):
-    """The focal loss of yes-or-no targets, see `binary_focal_crossentropy`.
+@dataclass(eq=False, repr=False)
+class BinaryFocalCrossentropy(LossFunctionWrapper, function=binary_focal_crossentropy):
+    """The focal loss of yes-or-no targets."""
 
-    >>> round(float(BinaryFocalCrossentropy()([[1.0]], [[0.5]])), 4)
-    0.1733
-    """
-
-    def __init__(
-        self,
-        apply_class_balancing: bool = False,
-        alpha: float = 0.25,
-        gamma: float = 2.0,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "binary_focal_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            binary_focal_crossentropy,
-            reduction,
-            name,
-            dtype,
-            apply_class_balancing=apply_class_balancing,
-            alpha=alpha,
-            gamma=gamma,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+    apply_class_balancing: bool = False
+    alpha: float = 0.25
+    gamma: float = 2.0
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+    axis: int = -1
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "binary_focal_crossentropy"
+    dtype: Any = None
 
 
-class CategoricalCrossentropy(LossFunctionWrapper):
-    """The cross-entropy of one-hot targets, see `categorical_crossentropy`.
+@dataclass(eq=False, repr=False)
+class CategoricalCrossentropy(LossFunctionWrapper, function=categorical_crossentropy):
+    """The cross-entropy of one-hot targets."""
 
-    >>> round(float(CategoricalCrossentropy()([[0.0, 1.0]], [[0.5, 0.5]])), 4)
-    0.6931
-    """
-
-    def __init__(
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "categorical_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            categorical_crossentropy,
-            reduction,
-            name,
-            dtype,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+    axis: int = -1
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "categorical_crossentropy"
+    dtype: Any = None
 
 
-class CategoricalFocalCrossentropy(LossFunctionWrapper):
-    """The focal loss of one-hot targets, see `categorical_focal_crossentropy`.
+@dataclass(eq=False, repr=False)
+class CategoricalFocalCrossentropy(LossFunctionWrapper, function=categorical_focal_crossentropy):
+    """The focal loss of one-hot targets."""
 
-    >>> round(float(CategoricalFocalCrossentropy()([[0.0, 1.0]], [[0.5, 0.5]])), 4)
-    0.0433
-    """
-
-    def __init__(
-        self,
-        alpha: float = 0.25,
-        gamma: float = 2.0,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "categorical_focal_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            categorical_focal_crossentropy,
-            reduction,
-            name,
-            dtype,
-            alpha=alpha,
-            gamma=gamma,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+    alpha: float = 0.25
+    gamma: float = 2.0
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+    axis: int = -1
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "categorical_focal_crossentropy"
+    dtype: Any = None
 
 
-class SparseCategoricalCrossentropy(LossFunctionWrapper):
-    """The cross-entropy of integer labels, see `sparse_categorical_crossentropy`.
+@dataclass(eq=False, repr=False)
+class SparseCategoricalCrossentropy(LossFunctionWrapper, function=sparse_categorical_crossentropy):
+    """The cross-entropy of integer labels."""
 
-    >>> round(float(SparseCategoricalCrossentropy()([1, 0], [[0.5, 0.5], [0.5, 0.5]])), 4)
-    0.6931
-    """
-
-    def __init__(
-        self,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        reduction: str | None = "sum_over_batch_size",
-        axis: int = -1,
-        name: str | None = "sparse_categorical_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            sparse_categorical_crossentropy,
-            reduction,
-            name,
-            dtype,
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            axis=axis,
-        )
+    from_logits: bool = False
+    ignore_class: int | None = None
+    reduction: str | None = "sum_over_batch_size"
+    axis: int = -1
+    name: str | None = "sparse_categorical_crossentropy"
+    dtype: Any = None
 
 
 @expects("labels")
@@ -404,22 +305,19 @@ def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) ->
     return (1 - right**q) / q
 
 
-class CategoricalGeneralizedCrossEntropy(LossFunctionWrapper):
-    """The generalised cross-entropy, see `categorical_generalized_cross_entropy`.
+@dataclass(eq=False, repr=False)
+class CategoricalGeneralizedCrossEntropy(
+    LossFunctionWrapper, function=categorical_generalized_cross_entropy
+):
+    """The generalised cross-entropy."""
 
-    >>> float(CategoricalGeneralizedCrossEntropy()([1], [[0.75, 0.25]]))
-    1.0
-    """
+    q: float = 0.5
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "categorical_generalized_cross_entropy"
+    dtype: Any = None
 
-    def __init__(
-        self,
-        q: float = 0.5,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "categorical_generalized_cross_entropy",
-        dtype: Any = None,
-    ) -> None:
-        if not 0 < q < 1:
-            raise ValueError(
-                f"CategoricalGeneralizedCrossEntropy: q lies between 0 and 1. Received: q={q!r}"
-            )
-        super().__init__(categorical_generalized_cross_entropy, reduction, name, dtype, q=q)
+    def __post_init__(self) -> None:
+        if not 0 < self.q < 1:
+            kind = type(self).__name__
+            raise ValueError(f"{kind}: q lies between 0 and 1. Received: q={self.q!r}")
+        super().__post_init__()

@@ -7,13 +7,14 @@ y is y_true and f is y_pred in the formulas; means are over the last axis. Cross
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from carnyx.core import dtypes
-from carnyx.losses.base import LossFunctionWrapper, pair
+from carnyx.losses.base import LossFunctionWrapper, PlainLoss, pair
 from carnyx.losses.targets import expects
 
 
@@ -114,115 +115,45 @@ def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     return -cosine(y_true, y_pred, axis)
 
 
-class MeanSquaredError(LossFunctionWrapper):
-    """The mean of squared errors, see `mean_squared_error`.
-
-    >>> float(MeanSquaredError()([[0.0], [1.0]], [[2.0], [1.0]]))
-    2.0
-    """
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "mean_squared_error",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(mean_squared_error, reduction, name, dtype)
+class MeanSquaredError(PlainLoss, function=mean_squared_error):
+    """The mean of squared errors."""
 
 
-class MeanAbsoluteError(LossFunctionWrapper):
-    """The mean of absolute errors, see `mean_absolute_error`.
-
-    >>> float(MeanAbsoluteError()([[0.0], [1.0]], [[2.0], [1.0]]))
-    1.0
-    """
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "mean_absolute_error",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(mean_absolute_error, reduction, name, dtype)
+class MeanAbsoluteError(PlainLoss, function=mean_absolute_error):
+    """The mean of absolute errors."""
 
 
-class MeanAbsolutePercentageError(LossFunctionWrapper):
-    """The mean of relative errors in percent, see `mean_absolute_percentage_error`.
-
-    >>> float(MeanAbsolutePercentageError()([[4.0]], [[5.0]]))
-    25.0
-    """
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "mean_absolute_percentage_error",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(mean_absolute_percentage_error, reduction, name, dtype)
+class MeanAbsolutePercentageError(PlainLoss, function=mean_absolute_percentage_error):
+    """The mean of relative errors in percent."""
 
 
-class MeanSquaredLogarithmicError(LossFunctionWrapper):
-    """The mean of squared differences of logarithms, see `mean_squared_logarithmic_error`.
-
-    >>> float(MeanSquaredLogarithmicError()([[3.0]], [[3.0]]))
-    0.0
-    """
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "mean_squared_logarithmic_error",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(mean_squared_logarithmic_error, reduction, name, dtype)
+class MeanSquaredLogarithmicError(PlainLoss, function=mean_squared_logarithmic_error):
+    """The mean of squared differences of logarithms."""
 
 
-class Huber(LossFunctionWrapper):
-    """Squared for errors up to `delta` (above 0), linear beyond, see `huber`.
+@dataclass(eq=False, repr=False)
+class Huber(LossFunctionWrapper, function=huber):
+    """Squared for errors up to `delta` (above 0), linear beyond.
 
     >>> float(Huber(delta=2.0)([[0.0]], [[4.0]]))
     6.0
     """
 
-    def __init__(
-        self,
-        delta: float = 1.0,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "huber_loss",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(huber, reduction, name, dtype, delta=delta)
+    delta: float = 1.0
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "huber_loss"
+    dtype: Any = None
 
 
-class LogCosh(LossFunctionWrapper):
-    """The logarithm of the hyperbolic cosine of the error, see `log_cosh`.
-
-    >>> float(LogCosh()([[1.0]], [[1.0]]))
-    0.0
-    """
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "log_cosh",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(log_cosh, reduction, name, dtype)
+class LogCosh(PlainLoss, function=log_cosh):
+    """The logarithm of the hyperbolic cosine of the error."""
 
 
-class CosineSimilarity(LossFunctionWrapper):
-    """Minus the cosine of the angle between targets and predictions, see `cosine_similarity`.
+@dataclass(eq=False, repr=False)
+class CosineSimilarity(LossFunctionWrapper, function=cosine_similarity):
+    """Minus the cosine of the angle between targets and predictions."""
 
-    >>> float(CosineSimilarity()([[0.0, 1.0]], [[1.0, 0.0]]))
-    -0.0
-    """
-
-    def __init__(
-        self,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "cosine_similarity",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(cosine_similarity, reduction, name, dtype, axis=axis)
+    axis: int = -1
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "cosine_similarity"
+    dtype: Any = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -56,31 +57,16 @@ def circle(
     return values
 
 
-class Circle(LossFunctionWrapper):
-    """The circle loss of integer labels and unit embeddings, see `circle`.
+@dataclass(eq=False, repr=False)
+class Circle(LossFunctionWrapper, function=circle):
+    """The circle loss of integer labels and unit embeddings."""
 
-    >>> float(Circle()([0, 0, 1], [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])) < 0.001
-    True
-    """
-
-    def __init__(
-        self,
-        gamma: float = 80.0,
-        margin: float = 0.4,
-        remove_diagonal: bool = True,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "circle",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            circle,
-            reduction,
-            name,
-            dtype,
-            gamma=gamma,
-            margin=margin,
-            remove_diagonal=remove_diagonal,
-        )
+    gamma: float = 80.0
+    margin: float = 0.4
+    remove_diagonal: bool = True
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = "circle"
+    dtype: Any = None
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return self.fn(y_true, y_pred, **self._fn_kwargs)

@@ -4,6 +4,7 @@
 losses), `confusion.py` (counts at thresholds), `operating.py`, `fscore.py`, `overlap.py` and
 `correlation.py` the rest.
 """
+# ruff: noqa: F401  # the tables hold what is imported
 
 from __future__ import annotations
 
@@ -77,77 +78,41 @@ from carnyx.metrics.regression import (
     SquaredHinge,
 )
 
-# One row per metric: class, names besides its own and its own in snake case.
-METRICS: tuple[tuple[Any, tuple[str, ...]], ...] = (
-    (Metric, ()),
-    (Mean, ()),
-    (Sum, ()),
-    (MeanMetricWrapper, ()),
-    (Accuracy, ("acc",)),
-    (BinaryAccuracy, ()),
-    (CategoricalAccuracy, ()),
-    (SparseCategoricalAccuracy, ()),
-    (TopKCategoricalAccuracy, ()),
-    (SparseTopKCategoricalAccuracy, ()),
-    (TruePositives, ()),
-    (FalsePositives, ()),
-    (TrueNegatives, ()),
-    (FalseNegatives, ()),
-    (Precision, ()),
-    (Recall, ()),
-    (AUC, ()),
-    (FBetaScore, ("fbeta_score",)),
-    (F1Score, ()),
-    (PrecisionAtRecall, ()),
-    (RecallAtPrecision, ()),
-    (SensitivityAtSpecificity, ()),
-    (SpecificityAtSensitivity, ()),
-    (IoU, ()),
-    (BinaryIoU, ()),
-    (MeanIoU, ()),
-    (OneHotIoU, ()),
-    (OneHotMeanIoU, ()),
-    (ConfusionMatrix, ()),
-    (R2Score, ()),
-    (PearsonCorrelation, ()),
-    (ConcordanceCorrelation, ()),
-    (MeanSquaredError, ("mse", "MSE")),
-    (RootMeanSquaredError, ()),
-    (MeanAbsoluteError, ("mae", "MAE")),
-    (MeanAbsolutePercentageError, ("mape", "MAPE")),
-    (MeanSquaredLogarithmicError, ("msle", "MSLE")),
-    (CosineSimilarity, ()),
-    (LogCoshError, ("logcosh",)),
-    (Hinge, ()),
-    (SquaredHinge, ()),
-    (CategoricalHinge, ()),
-    (KLDivergence, ("kld", "KLD")),
-    (Poisson, ()),
-    (BinaryCrossentropy, ("bce", "BCE")),
-    (CategoricalCrossentropy, ()),
-    (SparseCategoricalCrossentropy, ()),
-)
-CLASSES = {cls.__name__: cls for cls, _ in METRICS}
+# The classes that are imported above.
+CLASSES: dict[str, type[Metric]] = {
+    name: found
+    for name, found in list(vars().items())
+    if isinstance(found, type) and issubclass(found, Metric)
+}
+# Names besides a class's own and its own in snake case.
+MORE_NAMES = {
+    "acc": Accuracy,
+    "fbeta_score": FBetaScore,
+    "mse MSE": MeanSquaredError,
+    "mae MAE": MeanAbsoluteError,
+    "mape MAPE": MeanAbsolutePercentageError,
+    "msle MSLE": MeanSquaredLogarithmicError,
+    "logcosh": LogCoshError,
+    "kld KLD": KLDivergence,
+    "bce BCE": BinaryCrossentropy,
+}
 # Functions that configs may name, and that are attributes of this module.
-FUNCTIONS = {
-    **_losses.FUNCTIONS,
-    **{
-        f.__name__: f
-        for f in (
-            binary_accuracy,
-            categorical_accuracy,
-            sparse_categorical_accuracy,
-            top_k_categorical_accuracy,
-            sparse_top_k_categorical_accuracy,
-            concordance_correlation,
-            pearson_correlation,
-        )
-    },
+FUNCTIONS: dict[str, Any] = _losses.FUNCTIONS | {
+    f.__name__: f
+    for f in (
+        binary_accuracy,
+        categorical_accuracy,
+        sparse_categorical_accuracy,
+        top_k_categorical_accuracy,
+        sparse_top_k_categorical_accuracy,
+        concordance_correlation,
+        pearson_correlation,
+    )
 }
 TABLE = {
     **FUNCTIONS,
     **{_config.snake_case(name): cls for name, cls in CLASSES.items()},
-    **{name: cls for cls, more in METRICS for name in more},
+    **{name: cls for names, cls in MORE_NAMES.items() for name in names.split()},
     **CLASSES,
 }
 

@@ -6,13 +6,14 @@ means for given shapes is `resolve_accuracy` in `__init__.py`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 
 from carnyx.core import dtypes
 from carnyx.losses.base import same_rank
-from carnyx.metrics.reduction import MeanMetricWrapper
+from carnyx.metrics.reduction import MeanMetricWrapper, PlainMean
 
 
 def _ones(right: Any) -> Any:
@@ -100,86 +101,45 @@ def sparse_top_k_categorical_accuracy(
     return _ones(right).reshape(shape)
 
 
-class Accuracy(MeanMetricWrapper):
-    """The share of predictions that equal the targets, see `accuracy`.
-
-    >>> float(Accuracy()([1, 2, 3, 4], [0, 2, 3, 4]))
-    0.75
-    """
-
-    def __init__(self, name: str | None = "accuracy", dtype: Any = None) -> None:
-        super().__init__(accuracy, name, dtype)
+class Accuracy(PlainMean, function=accuracy):
+    """The share of predictions that equal the targets."""
 
 
-class BinaryAccuracy(MeanMetricWrapper):
-    """The share of predictions on the right side of a threshold, see `binary_accuracy`.
-
-    Raises ValueError for a threshold that is not in [0, 1].
+@dataclass(eq=False, repr=False)
+class BinaryAccuracy(MeanMetricWrapper, function=binary_accuracy):
+    """The share of predictions on the right side of a threshold in [0, 1].
 
     >>> float(BinaryAccuracy()([1, 1, 0, 0], [0.98, 1.0, 0.0, 0.6]))
     0.75
     """
 
-    def __init__(
-        self,
-        name: str | None = "binary_accuracy",
-        dtype: Any = None,
-        threshold: float = 0.5,
-    ) -> None:
-        super().__init__(binary_accuracy, name, dtype, threshold=threshold)
+    name: str | None = "binary_accuracy"
+    dtype: Any = None
+    threshold: float = 0.5
 
 
-class CategoricalAccuracy(MeanMetricWrapper):
-    """The share of rows with the right class on top, one-hot targets, see `categorical_accuracy`.
-
-    >>> float(CategoricalAccuracy()([[0, 1], [1, 0]], [[0.1, 0.9], [0.2, 0.8]]))
-    0.5
-    """
-
-    def __init__(self, name: str | None = "categorical_accuracy", dtype: Any = None) -> None:
-        super().__init__(categorical_accuracy, name, dtype)
+class CategoricalAccuracy(PlainMean, function=categorical_accuracy):
+    """The share of rows with the right class on top, one-hot targets."""
 
 
-class SparseCategoricalAccuracy(MeanMetricWrapper):
-    """The share of rows with the right class on top, integer labels.
-
-    See `sparse_categorical_accuracy`.
-
-    >>> float(SparseCategoricalAccuracy()([1, 1], [[0.1, 0.9], [0.8, 0.2]]))
-    0.5
-    """
-
-    def __init__(self, name: str | None = "sparse_categorical_accuracy", dtype: Any = None) -> None:
-        super().__init__(sparse_categorical_accuracy, name, dtype)
+class SparseCategoricalAccuracy(PlainMean, function=sparse_categorical_accuracy):
+    """The share of rows with the right class on top, integer labels."""
 
 
-class TopKCategoricalAccuracy(MeanMetricWrapper):
-    """The share of rows with the right class among the k highest, one-hot targets.
+@dataclass(eq=False, repr=False)
+class TopKCategoricalAccuracy(MeanMetricWrapper, function=top_k_categorical_accuracy):
+    """The share of rows with the right class among the k highest, one-hot targets."""
 
-    >>> float(TopKCategoricalAccuracy(k=1)([[0, 1], [1, 0]], [[0.1, 0.9], [0.2, 0.8]]))
-    0.5
-    """
-
-    def __init__(
-        self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None
-    ) -> None:
-        super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
+    k: int = 5
+    name: str | None = "top_k_categorical_accuracy"
+    dtype: Any = None
 
 
-class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
-    """The share of rows with the right class among the k highest, integer labels.
+@dataclass(eq=False, repr=False)
+class SparseTopKCategoricalAccuracy(MeanMetricWrapper, function=sparse_top_k_categorical_accuracy):
+    """The share of rows with the right class among the k highest, integer labels."""
 
-    >>> float(SparseTopKCategoricalAccuracy(k=1)([1, 1], [[0.1, 0.9], [0.8, 0.2]]))
-    0.5
-    """
-
-    def __init__(
-        self,
-        k: int = 5,
-        name: str | None = "sparse_top_k_categorical_accuracy",
-        dtype: Any = None,
-        from_sorted_ids: bool = False,
-    ) -> None:
-        super().__init__(
-            sparse_top_k_categorical_accuracy, name, dtype, k=k, from_sorted_ids=from_sorted_ids
-        )
+    k: int = 5
+    name: str | None = "sparse_top_k_categorical_accuracy"
+    dtype: Any = None
+    from_sorted_ids: bool = False

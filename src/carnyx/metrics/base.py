@@ -61,12 +61,8 @@ class Metric(Configurable):
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
         self.name = name or unique_name(snake_case(type(self).__name__))
-        self._dtype = dtypes.get_policy(dtype or dtypes.floatx()).compute_dtype
+        self.dtype: str = dtypes.get_policy(dtype or dtypes.floatx()).compute_dtype
         self._variables: list[Variable] = []
-
-    @property
-    def dtype(self) -> str:
-        return self._dtype
 
     def add_variable(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -119,27 +120,19 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: Any = -1) -> Any:
     return 2 * jnp.mean(y * f, axis) / norm
 
 
-class PearsonCorrelation(MeanMetricWrapper):
-    """The mean of `pearson_correlation` over samples.
+@dataclass(eq=False, repr=False)
+class PearsonCorrelation(MeanMetricWrapper, function=pearson_correlation):
+    """The mean of `pearson_correlation` over samples."""
 
-    >>> round(float(PearsonCorrelation()([[0.0, 1.0, 2.0]], [[1.0, 3.0, 5.0]])), 4)
-    1.0
-    """
-
-    def __init__(
-        self, name: str | None = "pearson_correlation", dtype: Any = None, axis: Any = -1
-    ) -> None:
-        super().__init__(pearson_correlation, name, dtype, axis=axis)
+    name: str | None = "pearson_correlation"
+    dtype: Any = None
+    axis: Any = -1
 
 
-class ConcordanceCorrelation(MeanMetricWrapper):
-    """The mean of `concordance_correlation` over samples.
+@dataclass(eq=False, repr=False)
+class ConcordanceCorrelation(MeanMetricWrapper, function=concordance_correlation):
+    """The mean of `concordance_correlation` over samples."""
 
-    >>> round(float(ConcordanceCorrelation()([[0.0, 1.0, 2.0]], [[0.0, 1.0, 2.0]])), 4)
-    1.0
-    """
-
-    def __init__(
-        self, name: str | None = "concordance_correlation", dtype: Any = None, axis: Any = -1
-    ) -> None:
-        super().__init__(concordance_correlation, name, dtype, axis=axis)
+    name: str | None = "concordance_correlation"
+    dtype: Any = None
+    axis: Any = -1

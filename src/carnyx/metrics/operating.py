@@ -5,6 +5,7 @@ The counts are those of `confusion.py`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from carnyx.metrics.confusion import CountMetric
 RATES = {
     "precision": ("true_positives", "false_positives"),
     "recall": ("true_positives", "false_negatives"),
+    "sensitivity": ("true_positives", "false_negatives"),
     "specificity": ("true_negatives", "false_positives"),
 }
 
@@ -30,29 +32,35 @@ class OperatingPoint(CountMetric):
     wanted = ""
     bound = ""
 
-    def _start(self, argument: str, value: float, num_thresholds: int, class_id: Any) -> None:
-        if not 0 <= value <= 1:
+    num_thresholds: int
+    class_id: int | None
+    name: Any
+    dtype: Any
+
+    def __post_init__(self) -> None:
+        super().__init__(name=self.name, dtype=self.dtype)
+        kind, least = type(self).__name__, getattr(self, self.bound)
+        if not 0 <= least <= 1:
             raise ValueError(
-                f"{type(self).__name__}: {argument} lies in [0, 1]. Received: {argument}={value!r}"
+                f"{kind}: {self.bound} lies in [0, 1]. Received: {self.bound}={least!r}"
             )
-        if num_thresholds < 1:
+        count = self.num_thresholds
+        if count < 1:
             raise ValueError(
-                f"{type(self).__name__}: num_thresholds is a whole number from 1. "
-                f"Received: {num_thresholds!r}"
+                f"{kind}: num_thresholds is a whole number from 1. Received: {count!r}"
             )
-        self.least, self.num_thresholds, self.class_id = value, num_thresholds, class_id
-        one = num_thresholds == 1
-        self.thresholds = [0.5] if one else np.linspace(0, 1, num_thresholds).tolist()
-        self._add_counts((num_thresholds,))
+        self.thresholds = [0.5] if count == 1 else np.linspace(0, 1, count).tolist()
+        self._add_counts((count,))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         self._accumulate(y_true, y_pred, sample_weight=sample_weight, class_id=self.class_id)
 
     def result(self) -> Any:
         wanted, bound = self._share(*RATES[self.wanted]), self._share(*RATES[self.bound])
-        return jnp.max(jnp.where(bound >= self.least, wanted, 0)).astype(self.dtype)
+        return jnp.max(jnp.where(bound >= getattr(self, self.bound), wanted, 0)).astype(self.dtype)
 
 
+@dataclass(eq=False, repr=False)
 class SensitivityAtSpecificity(OperatingPoint):
     """The greatest sensitivity TP / (TP + FN) at a specificity TN / (TN + FP) of at least
     `specificity`, a number in [0, 1].
@@ -61,21 +69,16 @@ class SensitivityAtSpecificity(OperatingPoint):
     True
     """
 
-    wanted, bound = "recall", "specificity"
+    wanted, bound = "sensitivity", "specificity"
 
-    def __init__(
-        self,
-        specificity: float,
-        num_thresholds: int = 200,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.specificity = specificity
-        self._start("specificity", specificity, num_thresholds, class_id)
+    specificity: float
+    num_thresholds: int = 200
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = None
 
 
+@dataclass(eq=False, repr=False)
 class SpecificityAtSensitivity(OperatingPoint):
     """The greatest specificity TN / (TN + FP) at a sensitivity TP / (TP + FN) of at least
     `sensitivity`, a number in [0, 1].
@@ -84,21 +87,16 @@ class SpecificityAtSensitivity(OperatingPoint):
     True
     """
 
-    wanted, bound = "specificity", "recall"
+    wanted, bound = "specificity", "sensitivity"
 
-    def __init__(
-        self,
-        sensitivity: float,
-        num_thresholds: int = 200,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.sensitivity = sensitivity
-        self._start("sensitivity", sensitivity, num_thresholds, class_id)
+    sensitivity: float
+    num_thresholds: int = 200
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = None
 
 
+@dataclass(eq=False, repr=False)
 class PrecisionAtRecall(OperatingPoint):
     """The greatest precision TP / (TP + FP) at a recall TP / (TP + FN) of at least
     `recall`, a number in [0, 1].
@@ -109,19 +107,14 @@ class PrecisionAtRecall(OperatingPoint):
 
     wanted, bound = "precision", "recall"
 
-    def __init__(
-        self,
-        recall: float,
-        num_thresholds: int = 200,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.recall = recall
-        self._start("recall", recall, num_thresholds, class_id)
+    recall: float
+    num_thresholds: int = 200
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = None
 
 
+@dataclass(eq=False, repr=False)
 class RecallAtPrecision(OperatingPoint):
     """The greatest recall TP / (TP + FN) at a precision TP / (TP + FP) of at least
     `precision`, a number in [0, 1].
@@ -132,14 +125,8 @@ class RecallAtPrecision(OperatingPoint):
 
     wanted, bound = "recall", "precision"
 
-    def __init__(
-        self,
-        precision: float,
-        num_thresholds: int = 200,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.precision = precision
-        self._start("precision", precision, num_thresholds, class_id)
+    precision: float
+    num_thresholds: int = 200
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = None

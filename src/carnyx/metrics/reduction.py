@@ -93,11 +93,10 @@ class MeanMetricWrapper(FunctionConfig, Mean):
 
     def __init__(self, fn: Any, name: str | None = None, dtype: Any = None, **kwargs: Any) -> None:
         super().__init__(name=name, dtype=dtype)
-        self.fn = fn
-        self._fn_kwargs = kwargs
-        for key, value in kwargs.items():
-            if not hasattr(self, key):
-                setattr(self, key, value)
+        self._wrap(fn, kwargs)
+
+    def __post_init__(self) -> None:
+        MeanMetricWrapper.__init__(self, self.function, **self._fields())
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         mask = get_mask(y_pred)
@@ -106,3 +105,16 @@ class MeanMetricWrapper(FunctionConfig, Mean):
         values = self.fn(y_true, y_pred, **self._fn_kwargs)
         weights = merge_mask(sample_weight, mask, "float32", mean=False)
         super().update_state(values, weights)
+
+
+class PlainMean(MeanMetricWrapper):
+    """The mean of a function without further arguments, which a subclass names.
+
+    >>> class Distance(PlainMean, function=lambda t, p: abs(t - p), name="distance"): ...
+    >>> metric = Distance()
+    >>> metric.name, float(metric(jnp.array([1.0, 2.0]), jnp.array([3.0, 2.0])))
+    ('distance', 1.0)
+    """
+
+    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(self.function, name, dtype)

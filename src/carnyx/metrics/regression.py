@@ -5,25 +5,33 @@ The functions and their formulas are in `carnyx.losses`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx import losses
+from carnyx.losses import (
+    binary_crossentropy,
+    categorical_crossentropy,
+    categorical_hinge,
+    hinge,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+)
 from carnyx.losses.base import divide_no_nan, pair
-from carnyx.losses.regression import cosine as cosine_similarity
-from carnyx.metrics.reduction import Mean, MeanMetricWrapper
+from carnyx.losses.regression import cosine
+from carnyx.metrics.reduction import Mean, MeanMetricWrapper, PlainMean
 
 
-class MeanSquaredError(MeanMetricWrapper):
-    """The mean squared error over all samples so far.
-
-    >>> float(MeanSquaredError()([[0.0], [1.0]], [[2.0], [1.0]]))
-    2.0
-    """
-
-    def __init__(self, name: str | None = "mean_squared_error", dtype: Any = None) -> None:
-        super().__init__(losses.mean_squared_error, name, dtype)
+class MeanSquaredError(PlainMean, function=mean_squared_error):
+    """The mean squared error over all samples so far."""
 
 
 class RootMeanSquaredError(Mean):
@@ -46,190 +54,82 @@ class RootMeanSquaredError(Mean):
         return jnp.sqrt(mean).astype(self.dtype)
 
 
-class MeanAbsoluteError(MeanMetricWrapper):
-    """The mean absolute error over all samples so far.
-
-    >>> float(MeanAbsoluteError()([[0.0], [1.0]], [[2.0], [1.0]]))
-    1.0
-    """
-
-    def __init__(self, name: str | None = "mean_absolute_error", dtype: Any = None) -> None:
-        super().__init__(losses.mean_absolute_error, name, dtype)
+class MeanAbsoluteError(PlainMean, function=mean_absolute_error):
+    """The mean absolute error over all samples so far."""
 
 
-class MeanAbsolutePercentageError(MeanMetricWrapper):
-    """The mean relative error in percent over all samples so far.
-
-    >>> float(MeanAbsolutePercentageError()([[4.0]], [[5.0]]))
-    25.0
-    """
-
-    def __init__(
-        self, name: str | None = "mean_absolute_percentage_error", dtype: Any = None
-    ) -> None:
-        super().__init__(losses.mean_absolute_percentage_error, name, dtype)
+class MeanAbsolutePercentageError(PlainMean, function=mean_absolute_percentage_error):
+    """The mean relative error in percent over all samples so far."""
 
 
-class MeanSquaredLogarithmicError(MeanMetricWrapper):
-    """The mean squared difference of logarithms over all samples so far.
-
-    >>> float(MeanSquaredLogarithmicError()([[3.0]], [[3.0]]))
-    0.0
-    """
-
-    def __init__(
-        self, name: str | None = "mean_squared_logarithmic_error", dtype: Any = None
-    ) -> None:
-        super().__init__(losses.mean_squared_logarithmic_error, name, dtype)
+class MeanSquaredLogarithmicError(PlainMean, function=mean_squared_logarithmic_error):
+    """The mean squared difference of logarithms over all samples so far."""
 
 
-class CosineSimilarity(MeanMetricWrapper):
+@dataclass(eq=False, repr=False)
+class CosineSimilarity(MeanMetricWrapper, function=cosine):
     """The mean cosine of the angle between targets and predictions: 1 for equal directions.
 
     >>> float(CosineSimilarity()([[0.0, 2.0]], [[0.0, 3.0]]))
     1.0
     """
 
-    def __init__(
-        self, name: str | None = "cosine_similarity", dtype: Any = None, axis: int = -1
-    ) -> None:
-        super().__init__(cosine_similarity, name, dtype, axis=axis)
+    name: str | None = "cosine_similarity"
+    dtype: Any = None
+    axis: int = -1
 
 
-class LogCoshError(MeanMetricWrapper):
-    """The mean logarithm of the hyperbolic cosine of the error.
-
-    >>> float(LogCoshError()([[1.0]], [[1.0]]))
-    0.0
-    """
-
-    def __init__(self, name: str | None = "logcosh", dtype: Any = None) -> None:
-        super().__init__(losses.log_cosh, name, dtype)
+class LogCoshError(PlainMean, function=log_cosh, name="logcosh"):
+    """The mean logarithm of the hyperbolic cosine of the error."""
 
 
-class Hinge(MeanMetricWrapper):
-    """The mean hinge loss over all samples so far.
-
-    >>> float(Hinge()([[-1.0, 1.0]], [[0.5, 0.5]]))
-    1.0
-    """
-
-    def __init__(self, name: str | None = "hinge", dtype: Any = None) -> None:
-        super().__init__(losses.hinge, name, dtype)
+class Hinge(PlainMean, function=hinge):
+    """The mean hinge loss over all samples so far."""
 
 
-class SquaredHinge(MeanMetricWrapper):
-    """The mean squared hinge loss over all samples so far.
-
-    >>> float(SquaredHinge()([[-1.0, 1.0]], [[0.5, 0.5]]))
-    1.25
-    """
-
-    def __init__(self, name: str | None = "squared_hinge", dtype: Any = None) -> None:
-        super().__init__(losses.squared_hinge, name, dtype)
+class SquaredHinge(PlainMean, function=squared_hinge):
+    """The mean squared hinge loss over all samples so far."""
 
 
-class CategoricalHinge(MeanMetricWrapper):
-    """The mean categorical hinge loss over all samples so far.
-
-    >>> float(CategoricalHinge()([[0.0, 1.0]], [[0.75, 0.5]]))
-    1.25
-    """
-
-    def __init__(self, name: str | None = "categorical_hinge", dtype: Any = None) -> None:
-        super().__init__(losses.categorical_hinge, name, dtype)
+class CategoricalHinge(PlainMean, function=categorical_hinge):
+    """The mean categorical hinge loss over all samples so far."""
 
 
-class KLDivergence(MeanMetricWrapper):
-    """The mean Kullback-Leibler divergence over all samples so far.
-
-    >>> float(KLDivergence()([[0.5, 0.5]], [[0.5, 0.5]]))
-    0.0
-    """
-
-    def __init__(self, name: str | None = "kl_divergence", dtype: Any = None) -> None:
-        super().__init__(losses.kl_divergence, name, dtype)
+class KLDivergence(PlainMean, function=kl_divergence):
+    """The mean Kullback-Leibler divergence over all samples so far."""
 
 
-class Poisson(MeanMetricWrapper):
-    """The mean Poisson loss over all samples so far.
-
-    >>> float(Poisson()([[0.0, 0.0]], [[1.0, 2.0]]))
-    1.5
-    """
-
-    def __init__(self, name: str | None = "poisson", dtype: Any = None) -> None:
-        super().__init__(losses.poisson, name, dtype)
+class Poisson(PlainMean, function=poisson):
+    """The mean Poisson loss over all samples so far."""
 
 
-class BinaryCrossentropy(MeanMetricWrapper):
-    """The mean binary cross-entropy over all samples so far.
+@dataclass(eq=False, repr=False)
+class BinaryCrossentropy(MeanMetricWrapper, function=binary_crossentropy):
+    """The mean binary cross-entropy over all samples so far."""
 
-    >>> round(float(BinaryCrossentropy()([[1.0]], [[0.5]])), 4)
-    0.6931
-    """
-
-    def __init__(
-        self,
-        name: str | None = "binary_crossentropy",
-        dtype: Any = None,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-    ) -> None:
-        super().__init__(
-            losses.binary_crossentropy,
-            name,
-            dtype,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-        )
+    name: str | None = "binary_crossentropy"
+    dtype: Any = None
+    from_logits: bool = False
+    label_smoothing: float = 0.0
 
 
-class CategoricalCrossentropy(MeanMetricWrapper):
-    """The mean cross-entropy of one-hot targets over all samples so far.
+@dataclass(eq=False, repr=False)
+class CategoricalCrossentropy(MeanMetricWrapper, function=categorical_crossentropy):
+    """The mean cross-entropy of one-hot targets over all samples so far."""
 
-    >>> round(float(CategoricalCrossentropy()([[0.0, 1.0]], [[0.5, 0.5]])), 4)
-    0.6931
-    """
-
-    def __init__(
-        self,
-        name: str | None = "categorical_crossentropy",
-        dtype: Any = None,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-    ) -> None:
-        super().__init__(
-            losses.categorical_crossentropy,
-            name,
-            dtype,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
-            axis=axis,
-        )
+    name: str | None = "categorical_crossentropy"
+    dtype: Any = None
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+    axis: int = -1
 
 
-class SparseCategoricalCrossentropy(MeanMetricWrapper):
-    """The mean cross-entropy of integer labels over all samples so far.
+@dataclass(eq=False, repr=False)
+class SparseCategoricalCrossentropy(MeanMetricWrapper, function=sparse_categorical_crossentropy):
+    """The mean cross-entropy of integer labels over all samples so far."""
 
-    >>> round(float(SparseCategoricalCrossentropy()([1], [[0.5, 0.5]])), 4)
-    0.6931
-    """
-
-    def __init__(
-        self,
-        name: str | None = "sparse_categorical_crossentropy",
-        dtype: Any = None,
-        from_logits: bool = False,
-        ignore_class: int | None = None,
-        axis: int = -1,
-    ) -> None:
-        super().__init__(
-            losses.sparse_categorical_crossentropy,
-            name,
-            dtype,
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            axis=axis,
-        )
+    name: str | None = "sparse_categorical_crossentropy"
+    dtype: Any = None
+    from_logits: bool = False
+    ignore_class: int | None = None
+    axis: int = -1

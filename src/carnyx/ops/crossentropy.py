@@ -6,6 +6,7 @@ p = softmax(x) or sigmoid(x); otherwise probabilities, kept in [epsilon, 1 - eps
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -91,14 +92,48 @@ def sparse_categorical_crossentropy(
     _, x = as_floats(0, output)
     axis = axis % x.ndim
     labels = class_labels(target, x, axis)
-    chosen = jax.lax.broadcasted_iota(labels.dtype, x.shape, axis) == jnp.expand_dims(labels, axis)
     if from_logits:
-        log_p = log_probabilities(x, True, axis)
-        return -jnp.sum(jnp.where(chosen, log_p, 0.0), axis=axis)
+        return _of_logits(x, labels, axis)
     # Only the label's own logarithm is needed: C times fewer than over all the classes.
-    picked = jnp.sum(jnp.where(chosen, x, 0.0), axis=axis) / jnp.sum(x, axis=axis)
+    picked = jnp.sum(jnp.where(_one_hot(labels, x, axis), x, 0.0), axis=axis) / jnp.sum(
+        x, axis=axis
+    )
     known = (labels >= 0) & (labels < x.shape[axis])
     return jnp.where(known, -jnp.log(clipped(picked)), 0.0)
+
+
+def _one_hot(labels: Any, x: Any, axis: int) -> Any:
+    places = jax.lax.broadcasted_iota(labels.dtype, x.shape, axis)
+    return places == jnp.expand_dims(labels, axis)
+
+
+def _exponentials(x: Any, labels: Any, axis: int) -> tuple[Any, Any, Any]:
+    """-log softmax(x)[label], exp(x - max x), and 1 / its sum; both 0 for a label not in [0, C)."""
+    known = (labels >= 0) & (labels < x.shape[axis])
+    known, labels = (jnp.expand_dims(it, axis) for it in (known, jnp.where(known, labels, 0)))
+    highest = jnp.max(x, axis=axis, keepdims=True)  # exp(89) is infinite in float32
+    exponentials = jnp.exp(x - highest)
+    total = jnp.sum(exponentials, axis=axis, keepdims=True)
+    own = jnp.take_along_axis(x, labels, axis, mode="clip") - highest
+    values = jnp.where(known, jnp.log(total) - own, 0.0)
+    return jnp.squeeze(values, axis), exponentials, jnp.where(known, 1 / total, 0.0)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _of_logits(x: Any, labels: Any, axis: int) -> Any:
+    """-log softmax(x)[label], whose derivative is softmax(x) - one_hot(label).
+
+    JAX's own derivative computes the exponentials again, and adds up arrays of x's size.
+    """
+    return _exponentials(x, labels, axis)[0]
+
+
+@_of_logits.defjvp
+def _of_logits_tangent(axis: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    x, labels = primals
+    values, exponentials, scale = _exponentials(x, labels, axis)
+    slope = exponentials * scale - _one_hot(labels, x, axis).astype(x.dtype)
+    return values, jnp.sum(slope * tangents[0], axis=axis)
 
 
 def class_labels(labels: Any, output: Any, axis: int) -> Any:

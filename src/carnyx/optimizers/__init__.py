@@ -1,4 +1,5 @@
 """Optimizers by name. The algorithms are in `rules.py`, what they share in `base.py`."""
+# ruff: noqa: F401  # the table holds what is imported
 
 from __future__ import annotations
 
@@ -28,29 +29,14 @@ from carnyx.optimizers.rules import (
     ScheduleFreeAdamW,
 )
 
+CLASSES = {cls.__name__: cls for cls in (*RULES, LossScaleOptimizer, MultiOptimizer)}
 # Every name by which a program or a file may ask for an optimizer.
-TABLE: dict[str, Any] = {cls.__name__: cls for cls in (*RULES, LossScaleOptimizer, MultiOptimizer)}
-TABLE |= {name.lower(): cls for name, cls in TABLE.items()}
+TABLE: dict[str, Any] = CLASSES | {name.lower(): cls for name, cls in CLASSES.items()}
 
-__all__ = [
-    "SGD",
-    "Adadelta",
-    "Adafactor",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Ftrl",
-    "Lamb",
-    "Lion",
-    "LossScaleOptimizer",
-    "MultiOptimizer",
-    "Muon",
-    "Nadam",
+__all__ = [  # noqa: PLE0604  # from the table
+    *CLASSES,
     "Optimizer",
     "OptimizerMap",
-    "RMSprop",
-    "ScheduleFreeAdamW",
     "deserialize",
     "get",
     "schedules",

@@ -12,7 +12,29 @@ from carnyx.core.variable import Variable
 from carnyx.optimizers.base import Optimizer, all_finite, kept_if
 
 
-class LossScaleOptimizer(Optimizer):
+class Wrapper(Optimizer):
+    """An optimizer whose updates are done by others: what it passes on to all of them."""
+
+    _optimizers: list[Optimizer]
+
+    @property
+    def variables(self) -> list[Variable]:
+        return [*super().variables, *(v for inner in self._optimizers for v in inner.variables)]
+
+    @property
+    def averages(self) -> list[tuple[Variable, Variable]]:
+        return [pair for inner in self._optimizers for pair in inner.averages]
+
+    def use_averages(self, yes: bool) -> None:
+        for inner in self._optimizers:
+            inner.use_averages(yes)
+
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
+        for inner in self._optimizers:
+            inner.exclude_from_weight_decay(var_list, var_names)
+
+
+class LossScaleOptimizer(Wrapper):
     """Wraps an optimizer: the loss is multiplied by a scale that adapts, the gradients divided.
 
     A step with a gradient that is not finite is left out and halves the scale; after
@@ -47,7 +69,7 @@ class LossScaleOptimizer(Optimizer):
                 f"LossScaleOptimizer takes no {given[0]!r}: give it to the inner optimizer."
             )
         super().__init__(0.0, name=name)
-        self.inner_optimizer = inner_optimizer
+        self.inner_optimizer, self._optimizers = inner_optimizer, [inner_optimizer]
         inner_optimizer.loss_scale_factor = None  # or the gradients would be divided twice
         self.initial_scale, self.dynamic_growth_steps = initial_scale, dynamic_growth_steps
         self.step_counter = self._add(0, "int32", "step_counter")
@@ -64,10 +86,6 @@ class LossScaleOptimizer(Optimizer):
     @property
     def iterations(self) -> Any:
         return self.inner_optimizer.iterations
-
-    @property
-    def variables(self) -> list[Variable]:
-        return [*super().variables, *self.inner_optimizer.variables]
 
     def _all_parameters(self) -> list[Variable]:
         return self.inner_optimizer._all_parameters()
@@ -96,18 +114,8 @@ class LossScaleOptimizer(Optimizer):
         up = jnp.where(grown, scale * 2, scale)
         self.dynamic_scale.assign(jnp.where(finite, up, scale / 2))
 
-    @property
-    def averages(self) -> list[tuple[Variable, Variable]]:
-        return self.inner_optimizer.averages
-
     def finalize_variable_values(self, var_list: Sequence[Variable]) -> None:
         self.inner_optimizer.finalize_variable_values(var_list)
-
-    def use_averages(self, yes: bool) -> None:
-        self.inner_optimizer.use_averages(yes)
-
-    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
-        self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
 
     def get_config(self) -> dict[str, Any]:
         return {

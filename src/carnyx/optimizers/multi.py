@@ -9,7 +9,7 @@ from typing import Any
 from carnyx.core import config as _config
 from carnyx.core.variable import Variable
 from carnyx.optimizers.base import Optimizer
-from carnyx.optimizers.loss_scale import LossScaleOptimizer
+from carnyx.optimizers.loss_scale import LossScaleOptimizer, Wrapper
 
 
 class OptimizerMap(MutableMapping[str, Optimizer]):
@@ -92,7 +92,7 @@ class OptimizerMap(MutableMapping[str, Optimizer]):
         return cls(revive(config["default_optimizer"], custom_objects), inner)
 
 
-class MultiOptimizer(Optimizer):
+class MultiOptimizer(Wrapper):
     """Gives each variable to one of several optimizers, which have their own learning rates.
 
     Args:
@@ -123,7 +123,7 @@ class MultiOptimizer(Optimizer):
                 "MultiOptimizer takes an OptimizerMap, or a function from a variable to an "
                 f"optimizer. Received: {optimizer_map!r}"
             )
-        self._optimizers: list[Optimizer] = []
+        self._optimizers = []
         super().__init__(0.0, loss_scale_factor=loss_scale_factor, name=name)
         self.optimizer_map = optimizer_map
         self._owners: list[int] = []  # which optimizer each parameter has
@@ -158,21 +158,13 @@ class MultiOptimizer(Optimizer):
     @property
     def learning_rate(self) -> Any:
         raise AttributeError(
-            f"MultiOptimizer '{self.name}' has no learning rate of its own: see those of its "
-            "`optimizers`."
+            f"MultiOptimizer '{self.name}' has no learning rate of its own: see, or set, those of "
+            "its `optimizers`."
         )
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
-        raise AttributeError(
-            f"MultiOptimizer '{self.name}' has no learning rate of its own: set those of its "
-            "`optimizers`."
-        )
-
-    @property
-    def variables(self) -> list[Variable]:
-        inner = [v for optimizer in self._optimizers for v in optimizer.variables]
-        return [*super().variables, *inner]
+        _ = self.learning_rate  # raises
 
     def build(self, variables: Sequence[Variable]) -> None:
         if self.built:
@@ -208,18 +200,6 @@ class MultiOptimizer(Optimizer):
     def finalize_variable_values(self, var_list: Sequence[Variable]) -> None:
         for optimizer, _, own in self._divided(var_list, var_list) if self.built else ():
             optimizer.finalize_variable_values(own)
-
-    @property
-    def averages(self) -> list[tuple[Variable, Variable]]:
-        return [pair for optimizer in self._optimizers for pair in optimizer.averages]
-
-    def use_averages(self, yes: bool) -> None:
-        for optimizer in self._optimizers:
-            optimizer.use_averages(yes)
-
-    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
-        for optimizer in self._optimizers:
-            optimizer.exclude_from_weight_decay(var_list, var_names)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:

@@ -89,10 +89,19 @@ class RMSprop(Optimizer):
 class _Moments(Optimizer):
     """What the Adam family shares: running means of g and of a power of g."""
 
-    beta_1: float
-    beta_2: float
-    epsilon: float
     groups = (("momentum", "velocity"),)
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        in_range(type(self).__name__, beta_1=beta_1, beta_2=beta_2)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     def _means(self, gradient: Any, slots: Slots) -> tuple[Any, Any]:
         m, v = slots["momentum"], slots["velocity"]
@@ -123,9 +132,8 @@ class Adam(_Moments):
         amsgrad: bool = False,
         **common: Unpack[Common],
     ) -> None:
-        super().__init__(learning_rate, **common)
-        in_range(type(self).__name__, beta_1=beta_1, beta_2=beta_2)
-        self.beta_1, self.beta_2, self.epsilon, self.amsgrad = beta_1, beta_2, epsilon, amsgrad
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
+        self.amsgrad = amsgrad
         if amsgrad:
             self.groups = (*_Moments.groups, ("velocity_hat",))
 
@@ -164,7 +172,7 @@ class AdamW(Adam):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, **common)
 
 
-class Adamax(Optimizer):
+class Adamax(_Moments):
     """w = w - a m / ((1 - beta_1^t)(u + epsilon)), u = max(beta_2 u, |g|), m as in Adam
     (Kingma and Ba 2015, section 7.1).
 
@@ -173,18 +181,6 @@ class Adamax(Optimizer):
     """
 
     groups = (("momentum", "norm"),)
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(learning_rate, **common)
-        in_range("Adamax", beta_1=beta_1, beta_2=beta_2)
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     def prepare(self, step: Any, rate: Any) -> Any:
         return rate / (1 - self.beta_1**step)
@@ -205,18 +201,6 @@ class Nadam(_Moments):
     >>> Nadam().get_config()["beta_1"]
     0.9
     """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(learning_rate, **common)
-        in_range("Nadam", beta_1=beta_1, beta_2=beta_2)
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     def build(self, variables: Any) -> None:
         if self.built:
@@ -259,18 +243,6 @@ class Lamb(_Moments):
     >>> Lamb().get_config()["beta_2"]
     0.999
     """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(learning_rate, **common)
-        in_range("Lamb", beta_1=beta_1, beta_2=beta_2)
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     def prepare(self, step: Any, rate: Any) -> Any:
         return rate, 1 - self.beta_1**step, 1 - self.beta_2**step
@@ -581,7 +553,7 @@ class Muon(Optimizer):
         return x.T if tall else x
 
 
-class ScheduleFreeAdamW(Optimizer):
+class ScheduleFreeAdamW(_Moments):
     """Adam that needs no schedule, as it trains at y, between the point z that takes the steps and
     the mean x of all z (Defazio et al. 2024).
 
@@ -601,8 +573,6 @@ class ScheduleFreeAdamW(Optimizer):
     10
     """
 
-    groups = (("momentum", "velocity"),)  # z and v
-
     def __init__(
         self,
         learning_rate: Any = 0.0025,
@@ -612,12 +582,10 @@ class ScheduleFreeAdamW(Optimizer):
         warmup_steps: int = 0,
         **common: Unpack[Common],
     ) -> None:
-        super().__init__(learning_rate, **common)
-        in_range("ScheduleFreeAdamW", beta_1=beta_1, beta_2=beta_2)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
         in_range("ScheduleFreeAdamW", 0, np.inf, warmup_steps=warmup_steps)
         if beta_1 == 0:
             raise ValueError("ScheduleFreeAdamW: beta_1 is above 0; at 0 the mean x has no trace.")
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.warmup_steps = warmup_steps
         self._averages_in_place = False
 
@@ -661,21 +629,11 @@ def _rms(x: Any) -> Any:
     return jnp.sqrt(jnp.mean(jnp.square(x)))
 
 
-RULES: tuple[type[Optimizer], ...] = (
-    SGD,
-    RMSprop,
-    Adam,
-    AdamW,
-    Adadelta,
-    Adagrad,
-    Adamax,
-    Adafactor,
-    Nadam,
-    Ftrl,
-    Lion,
-    Lamb,
-    Muon,
-    ScheduleFreeAdamW,
+# The classes above without an underscore.
+RULES: tuple[type[Optimizer], ...] = tuple(
+    rule
+    for name, rule in list(vars().items())
+    if isinstance(rule, type) and rule.__module__ == __name__ and not name.startswith("_")
 )
 for _rule in RULES:
     _rule.__doc__ = (_rule.__doc__ or "").rstrip() + "\n" + COMMON_DOC

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -20,10 +21,16 @@ class LearningRateSchedule(Configurable):
 
     keras_module = "keras.optimizers.schedules"
 
+    def __post_init__(self) -> None:
+        """Those below are dataclasses: their fields are the constructor's arguments."""
+        for name in ("decay_steps", "first_decay_steps"):
+            _positive(name, getattr(self, name, 1))
+
     def __call__(self, step: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(step).")
 
 
+@dataclass(eq=False, repr=False)
 class ExponentialDecay(LearningRateSchedule):
     """initial decay_rate^(step / decay_steps), the exponent rounded down when `staircase`.
 
@@ -31,17 +38,11 @@ class ExponentialDecay(LearningRateSchedule):
     0.25
     """
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: int,
-        decay_rate: float,
-        staircase: bool = False,
-        name: str = "ExponentialDecay",
-    ) -> None:
-        self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
-        self.decay_rate, self.staircase, self.name = decay_rate, staircase, name
-        _positive("decay_steps", decay_steps)
+    initial_learning_rate: float
+    decay_steps: int
+    decay_rate: float
+    staircase: bool = False
+    name: str = "ExponentialDecay"
 
     def __call__(self, step: Any) -> Any:
         power = _whole(step, self.decay_steps) if self.staircase else _part(step, self.decay_steps)
@@ -75,6 +76,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         return rate
 
 
+@dataclass(eq=False, repr=False)
 class PolynomialDecay(LearningRateSchedule):
     """(initial - end) (1 - step / decay_steps)^power + end; `cycle` starts anew, longer.
 
@@ -82,19 +84,12 @@ class PolynomialDecay(LearningRateSchedule):
     0.5
     """
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: int,
-        end_learning_rate: float = 0.0001,
-        power: float = 1.0,
-        cycle: bool = False,
-        name: str = "PolynomialDecay",
-    ) -> None:
-        self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
-        self.end_learning_rate, self.power, self.cycle = end_learning_rate, power, cycle
-        self.name = name
-        _positive("decay_steps", decay_steps)
+    initial_learning_rate: float
+    decay_steps: int
+    end_learning_rate: float = 0.0001
+    power: float = 1.0
+    cycle: bool = False
+    name: str = "PolynomialDecay"
 
     def __call__(self, step: Any) -> Any:
         steps = jnp.float32(self.decay_steps)
@@ -105,6 +100,7 @@ class PolynomialDecay(LearningRateSchedule):
         return drop * left**self.power + self.end_learning_rate
 
 
+@dataclass(eq=False, repr=False)
 class InverseTimeDecay(LearningRateSchedule):
     """initial / (1 + decay_rate step / decay_steps).
 
@@ -112,23 +108,18 @@ class InverseTimeDecay(LearningRateSchedule):
     0.5
     """
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: int,
-        decay_rate: float,
-        staircase: bool = False,
-        name: str = "InverseTimeDecay",
-    ) -> None:
-        self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
-        self.decay_rate, self.staircase, self.name = decay_rate, staircase, name
-        _positive("decay_steps", decay_steps)
+    initial_learning_rate: float
+    decay_steps: int
+    decay_rate: float
+    staircase: bool = False
+    name: str = "InverseTimeDecay"
 
     def __call__(self, step: Any) -> Any:
         part = _whole(step, self.decay_steps) if self.staircase else _part(step, self.decay_steps)
         return self.initial_learning_rate / (1 + self.decay_rate * part)
 
 
+@dataclass(eq=False, repr=False)
 class CosineDecay(LearningRateSchedule):
     """Half a cosine from the initial rate to alpha times it (Loshchilov and Hutter 2017), after a
     linear warm-up to `warmup_target` in `warmup_steps`.
@@ -137,19 +128,12 @@ class CosineDecay(LearningRateSchedule):
     0.5
     """
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: int,
-        alpha: float = 0.0,
-        name: str = "CosineDecay",
-        warmup_target: float | None = None,
-        warmup_steps: int = 0,
-    ) -> None:
-        self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
-        self.alpha, self.name = alpha, name
-        self.warmup_target, self.warmup_steps = warmup_target, warmup_steps
-        _positive("decay_steps", decay_steps)
+    initial_learning_rate: float
+    decay_steps: int
+    alpha: float = 0.0
+    name: str = "CosineDecay"
+    warmup_target: float | None = None
+    warmup_steps: int = 0
 
     def __call__(self, step: Any) -> Any:
         step = jnp.asarray(step, jnp.float32)
@@ -167,6 +151,7 @@ class CosineDecay(LearningRateSchedule):
         return start * ((1 - self.alpha) * cosine + self.alpha)
 
 
+@dataclass(eq=False, repr=False)
 class CosineDecayRestarts(LearningRateSchedule):
     """Cosine decays one after another, each t_mul times as long and m_mul times as high.
 
@@ -174,19 +159,12 @@ class CosineDecayRestarts(LearningRateSchedule):
     1.0
     """
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        first_decay_steps: int,
-        t_mul: float = 2.0,
-        m_mul: float = 1.0,
-        alpha: float = 0.0,
-        name: str = "SGDRDecay",
-    ) -> None:
-        self.initial_learning_rate = initial_learning_rate
-        self.first_decay_steps = first_decay_steps
-        self.t_mul, self.m_mul, self.alpha, self.name = t_mul, m_mul, alpha, name
-        _positive("first_decay_steps", first_decay_steps)
+    initial_learning_rate: float
+    first_decay_steps: int
+    t_mul: float = 2.0
+    m_mul: float = 1.0
+    alpha: float = 0.0
+    name: str = "SGDRDecay"
 
     def __call__(self, step: Any) -> Any:
         done = _part(step, self.first_decay_steps)
@@ -208,6 +186,7 @@ class CosineDecayRestarts(LearningRateSchedule):
         return (1 - self.t_mul**cycle) / (1 - self.t_mul)
 
 
+@dataclass(eq=False, repr=False)
 class OneCycle(LearningRateSchedule):
     """Up from max / start_divisor to max in the first `rising` part of training, and down to
     max / (start_divisor end_divisor) at its last step (Smith and Topin 2018). Keras has no such
@@ -229,27 +208,23 @@ class OneCycle(LearningRateSchedule):
     [0.1, 0.55, 1.0, 0.5, 0.0]
     """
 
-    def __init__(
-        self,
-        max_learning_rate: float,
-        total_steps: int,
-        rising: float = 0.3,
-        start_divisor: float = 25.0,
-        end_divisor: float = 1e4,
-        curve: str = "cosine",
-        name: str = "OneCycle",
-    ) -> None:
-        self.max_learning_rate, self.total_steps = max_learning_rate, total_steps
-        self.rising, self.curve, self.name = rising, curve, name
-        self.start_divisor, self.end_divisor = start_divisor, end_divisor
-        _positive("max_learning_rate", max_learning_rate)
-        _at_least("total_steps", total_steps, 2)
-        _at_least("start_divisor", start_divisor, 1)
-        _at_least("end_divisor", end_divisor, 1)
-        if not 0 <= rising <= 1:
-            raise ValueError(f"rising lies in [0, 1]. Received: rising={rising!r}")
-        if curve not in ("cosine", "linear"):
-            raise ValueError(f"curve is 'cosine' or 'linear'. Received: curve={curve!r}")
+    max_learning_rate: float
+    total_steps: int
+    rising: float = 0.3
+    start_divisor: float = 25.0
+    end_divisor: float = 1e4
+    curve: str = "cosine"
+    name: str = "OneCycle"
+
+    def __post_init__(self) -> None:
+        _positive("max_learning_rate", self.max_learning_rate)
+        _at_least("total_steps", self.total_steps, 2)
+        _at_least("start_divisor", self.start_divisor, 1)
+        _at_least("end_divisor", self.end_divisor, 1)
+        if not 0 <= self.rising <= 1:
+            raise ValueError(f"rising lies in [0, 1]. Received: rising={self.rising!r}")
+        if self.curve not in ("cosine", "linear"):
+            raise ValueError(f"curve is 'cosine' or 'linear'. Received: curve={self.curve!r}")
 
     def __call__(self, step: Any) -> Any:
         done = jnp.minimum(_part(step, self.total_steps - 1), 1)
@@ -292,17 +267,11 @@ def _at_least(name: str, value: Any, least: float) -> None:
 
 
 TABLE: dict[str, type[LearningRateSchedule]] = {
-    cls.__name__: cls
-    for cls in (
-        CosineDecay,
-        CosineDecayRestarts,
-        ExponentialDecay,
-        InverseTimeDecay,
-        OneCycle,
-        PiecewiseConstantDecay,
-        PolynomialDecay,
-    )
+    name: found
+    for name, found in list(vars().items())
+    if isinstance(found, type) and issubclass(found, LearningRateSchedule)
 }
+__all__ = [*TABLE, "deserialize", "serialize"]  # noqa: PLE0604  # from the table
 
 
 def serialize(learning_rate_schedule: Any) -> Any:
@@ -319,17 +288,3 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     if config.get("class_name") in TABLE and not config.get("registered_name"):
         return TABLE[config["class_name"]].from_config(config["config"])
     return _config.deserialize(config, custom_objects)
-
-
-__all__ = [
-    "CosineDecay",
-    "CosineDecayRestarts",
-    "ExponentialDecay",
-    "InverseTimeDecay",
-    "LearningRateSchedule",
-    "OneCycle",
-    "PiecewiseConstantDecay",
-    "PolynomialDecay",
-    "deserialize",
-    "serialize",
-]
