@@ -361,6 +361,7 @@ def test_mistakes():
         (lambda: layers.RandomGaussianBlur(kernel_size=4), "must be odd"),
         (lambda: layers.RandomGaussianBlur(sigma=2.0), "sigma"),
         (lambda: layers.Solarization(value_range=(1, 1)), "two different numbers"),
+        (lambda: layers.RandomHue(0.1, fill_mode="wrap"), "has no argument 'fill_mode'"),
         (lambda: layers.RandomInvert(value_range=255), "value_range"),
         (lambda: layers.Equalization(bins=1), "bins"),
         (lambda: getattr(layers, CLAHE)(tile_grid_size=(0, 1)), "tile_grid_size"),

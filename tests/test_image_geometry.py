@@ -410,7 +410,7 @@ ERRORS = [
     (lambda: layers.RandomShear((-0.1, 1.2)), "x_factor must be"),
     (lambda: layers.RandomPerspective(scale=2), "scale must be"),
     (lambda: layers.RandomErasing(factor=-0.1), "factor must be"),
-    (lambda: layers.RandomErasing(value_range=(1, 0)), "value_range must be two numbers"),
+    (lambda: layers.RandomErasing(value_range=(1, 1)), "value_range must be two different"),
     (lambda: layers.RandomFlip("horizontl"), "Did you mean 'horizontal'"),
     (lambda: layers.RandomCrop(0, 4), "height must be a whole number"),
     (lambda: layers.Resizing(3.5, 4), "height must be a whole number"),

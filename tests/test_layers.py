@@ -452,3 +452,14 @@ def test_messages_name_the_layer():
 def test_softmax_of_a_row_without_places_is_zero():
     out = layers.Softmax()(np.ones((1, 3), "float32"), mask=np.zeros((1, 3), bool))
     assert out.tolist() == [[0, 0, 0]]
+
+
+def test_shared_descriptions_are_spliced_in() -> None:
+    """A rank says what its base says, and of shared arguments those that it takes."""
+    docs = {name: getattr(layers, name).__doc__ or "" for name in dir(layers)}
+    assert not [name for name, doc in docs.items() if "[shared]" in doc]
+    one, two = docs["Cropping1D"], docs["Cropping2D"]
+    assert "data_format" not in one and two.count("data_format:") == 1
+    for doc in (one, two, docs["ZeroPadding3D"], docs["MaxPooling1D"]):
+        assert doc.count("Args:\n") == 1
+    assert two.index("Images without") < two.index("cropping: places") < two.index(">>>")

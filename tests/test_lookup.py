@@ -337,7 +337,7 @@ STRINGS, NUMBERS = layers.StringLookup, layers.IntegerLookup
         (lambda: STRINGS(vocabulary=["a", "[UNK]"], invert=True), "lie inside the vocabulary"),
         (lambda: STRINGS(vocabulary=WORDS, max_tokens=3), "has 4 terms, special ones included"),
         (lambda: STRINGS(vocabulary=[1, 2]), "terms are strings; received 1 of type int"),
-        (lambda: STRINGS(vocabulary=WORDS).adapt(WORDS), "its vocabulary was given"),
+        (lambda: STRINGS(vocabulary=WORDS).adapt(WORDS), "was given its vocabulary"),
         (lambda: STRINGS().adapt([]), "was given no data"),
         (lambda: STRINGS()(["a"]), "there is no vocabulary yet"),
         (lambda: STRINGS(vocabulary=WORDS)([1]), "takes strings; received int"),

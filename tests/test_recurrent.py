@@ -271,7 +271,7 @@ def test_unknown_time_and_mixed_precision() -> None:
     ("mistake", "says"),
     [
         (lambda: layers.LSTM(0), "units must be a whole number"),
-        (lambda: layers.GRU(3, dropout=2.0), r"fraction in \[0, 1\]"),
+        (lambda: layers.GRU(3, dropout=2.0), r"in \[0, 1\]"),
         (lambda: layers.RNN(layers.Dense(3)), "state_size"),
         (lambda: layers.LSTM(3)(X[:, 0]), "3 axes"),
         (lambda: layers.Bidirectional(layers.Dense(3)), "recurrent layer"),

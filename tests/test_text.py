@@ -263,7 +263,7 @@ VECTORS = layers.TextVectorization
         (lambda: VECTORS(vocabulary=["", "[UNK]", "a"], output_mode="count"), "lie inside"),
         (lambda: VECTORS()(["a"]), "there is no vocabulary yet"),
         (lambda: VECTORS().adapt(["", "..."]), "was given no data"),
-        (lambda: VECTORS(vocabulary=["a"]).adapt(["b"]), "its vocabulary was given"),
+        (lambda: VECTORS(vocabulary=["a"]).adapt(["b"]), "was given its vocabulary"),
         (lambda: VECTORS(vocabulary=["a"])([["a", "b"]]), r"texts of shape \[B\] or \[B, 1\]"),
         (lambda: VECTORS(vocabulary=["a"])([1, 2]), "takes strings; received int"),
     ],

@@ -29,8 +29,7 @@ class Activation(Elementwise):
     Args:
         activation: a name or a function.
 
-    >>> import numpy as np
-    >>> Activation("relu")(np.array([-1.0, 2.0])).tolist()
+    >>> Activation("relu")(jnp.array([-1.0, 2.0])).tolist()
     [0.0, 2.0]
     """
 
@@ -50,8 +49,7 @@ class ReLU(Elementwise):
         negative_slope: from 0.
         threshold: from 0.
 
-    >>> import numpy as np
-    >>> ReLU(max_value=3, negative_slope=0.5)(np.array([-2.0, 2.0, 4.0])).tolist()
+    >>> ReLU(max_value=3, negative_slope=0.5)(jnp.array([-2.0, 2.0, 4.0])).tolist()
     [-1.0, 2.0, 3.0]
     """
 
@@ -63,9 +61,9 @@ class ReLU(Elementwise):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.max_value = None
+        self.max_value = max_value
         if max_value is not None:
-            self.max_value = arguments.number(self, "max_value", max_value, 0)
+            arguments.number(self, "max_value", max_value, 0)
         self.negative_slope = arguments.number(self, "negative_slope", negative_slope, 0)
         self.threshold = arguments.number(self, "threshold", threshold, 0)
 
@@ -79,8 +77,7 @@ class LeakyReLU(Elementwise):
     Args:
         negative_slope: from 0.
 
-    >>> import numpy as np
-    >>> LeakyReLU(0.5)(np.array([-2.0, 2.0])).tolist()
+    >>> LeakyReLU(0.5)(jnp.array([-2.0, 2.0])).tolist()
     [-1.0, 2.0]
     """
 
@@ -106,9 +103,8 @@ class PReLU(Elementwise):
 
     He et al. (2015).
 
-    >>> import numpy as np
     >>> layer = PReLU("ones", shared_axes=[1])
-    >>> layer(-np.ones((2, 3, 4))).shape, layer.alpha.shape
+    >>> layer(-jnp.ones((2, 3, 4))).shape, layer.alpha.shape
     ((2, 3, 4), (1, 4))
     """
 
@@ -121,25 +117,18 @@ class PReLU(Elementwise):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        arguments.keep(
-            self,
-            alpha_initializer=alpha_initializer,
-            alpha_regularizer=alpha_regularizer,
-            alpha_constraint=alpha_constraint,
-        )
-        self.shared_axes = None
-        if shared_axes is not None:
-            axes = shared_axes if isinstance(shared_axes, (list, tuple)) else [shared_axes]
-            if not all(arguments.is_whole(a) and a > 0 for a in axes):
-                raise arguments.refuse(self, "shared_axes", shared_axes, "axes from 1")
-            self.shared_axes = list(axes)
+        arguments.keep_given(self, locals())
+        listed = isinstance(shared_axes, (list, tuple))
+        axes = list(shared_axes) if listed else [shared_axes]
+        self.shared_axes = None if shared_axes is None else axes
+        if not all(arguments.is_whole(a) and a > 0 for a in self.shared_axes or ()):
+            raise arguments.refuse(self, "shared_axes", shared_axes, "axes from 1")
 
     def build(self, input_shape: Any) -> None:
-        shared = self.shared_axes or []
+        shared = self.shared_axes or ()
         if any(axis >= len(input_shape) for axis in shared):
-            raise arguments.refuse(
-                self, "shared_axes", shared, f"axes of the input, of shape {tuple(input_shape)}"
-            )
+            expected = f"axes of the input, of shape {tuple(input_shape)}"
+            raise arguments.refuse(self, "shared_axes", shared, expected)
         shape = tuple(
             1 if axis in shared else arguments.known(self, input_shape, axis, "an unshared axis")
             for axis in range(1, len(input_shape))
@@ -155,8 +144,7 @@ class PReLU(Elementwise):
 class ELU(Elementwise):
     """x above 0, alpha (exp(x) - 1) below (Clevert et al. 2016).
 
-    >>> import numpy as np
-    >>> ELU()(np.array([-100.0, 2.0])).tolist()
+    >>> ELU()(jnp.array([-100.0, 2.0])).tolist()
     [-1.0, 2.0]
     """
 
@@ -177,8 +165,7 @@ class Softmax(Elementwise):
     Call arguments:
         mask: bool like the inputs; where False the result is 0.
 
-    >>> import numpy as np
-    >>> Softmax()(np.zeros((1, 3)), mask=np.array([[True, False, True]])).tolist()
+    >>> Softmax()(jnp.zeros((1, 3)), mask=jnp.array([[True, False, True]])).tolist()
     [[0.5, 0.0, 0.5]]
     """
 
@@ -222,8 +209,7 @@ class Lambda(Layer):
         mask: the output's mask, or a function (inputs, mask) -> mask; None passes none on.
         arguments: keyword arguments for `function`.
 
-    >>> import numpy as np
-    >>> Lambda(lambda x, by: x * by, arguments={"by": 3})(np.ones((1, 2))).tolist()
+    >>> Lambda(lambda x, by: x * by, arguments={"by": 3})(jnp.ones((1, 2))).tolist()
     [[3.0, 3.0]]
     """
 
@@ -293,8 +279,7 @@ class Masking(Elementwise):
 
     [B, T, ..., C] -> the same with masked steps at 0, and a mask [B, T, ...].
 
-    >>> import numpy as np
-    >>> Masking()(np.array([[[1.0, 0.0], [0.0, 0.0]]]))._keras_mask.tolist()
+    >>> Masking()(jnp.array([[[1.0, 0.0], [0.0, 0.0]]]))._keras_mask.tolist()
     [[True, False]]
     """
 
@@ -310,6 +295,4 @@ class Masking(Elementwise):
         return inputs * kept[..., None].astype(inputs.dtype)
 
 
-__all__ = """
-    Activation ELU Identity Lambda LeakyReLU Masking PReLU ReLU Softmax
-""".split()
+__all__ = "Activation ELU Identity Lambda LeakyReLU Masking PReLU ReLU Softmax".split()

@@ -1,31 +1,46 @@
 """What constructors of layers share: checks that name the layer, weights by kind, shared docs.
 
 No layer lives here. A check returns the normalised value, or raises ValueError saying which layer,
-what it received, what it expected.
+what it received, what it expected. A constructor is its signature and two lines:
+
+    super().__init__(**kwargs)
+    arguments.keep_given(self, locals())
+
+which checks and keeps every argument as the signature's types say (`Whole`, `Fraction`, `bool`...).
 """
 
 from __future__ import annotations
 
+import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from carnyx import constraints, initializers, regularizers
+from carnyx import activations, constraints, initializers, regularizers
 from carnyx.core import dtypes
 from carnyx.core.errors import nearest
+from carnyx.core.layer import Layer
 
+Class = TypeVar("Class")
 KINDS: dict[str, Any] = {
     "initializer": initializers,
     "regularizer": regularizers,
     "constraint": constraints,
 }
+FUNCTIONS: dict[str, Any] = {**KINDS, "activation": activations}
 
 # Arguments that several layers take, documented once: `documented` splices these in.
 SHARED = {
+    "units": "U, the size of the output, from 1.",
     "activation": "a name or function applied to the result; None for none.",
     "use_bias": "whether a bias is added.",
+    "unit_forget_bias": "whether the forget gate's bias starts at 1.",
+    "use_gate": "whether the heads are multiplied with sigmoid(query W_g).",
+    "sliding_window": ("sources at least this far from their target are masked; None for none."),
+    "flash_attention": ("of Keras's signature: asks for one kernel, which no engine has yet."),
     "weight_options": (
         "<weight>_initializer, <weight>_regularizer, <weight>_constraint: for each weight, how it\n"
         "            starts, a penalty added to the loss, a projection after each update."
@@ -48,22 +63,44 @@ SHARED = {
     "depth_multiplier": "M, the number of filters of each channel, from 1.",
     "rate": "a fraction in [0, 1].",
     "seed": "an int for the same numbers in every run; None for others each time.",
-    "epsilon": "a small positive number that keeps the division finite.",
+    "dropout, recurrent_dropout": (
+        "fraction in [0, 1] of the inputs, or of the state, that a\n"
+        "            training call drops, with one mask for all steps (Gal and Ghahramani 2016)."
+    ),
+    "epsilon": "added to the variance, so that its root is not 0.",
+    "center, scale": "whether beta is added, and gamma multiplied.",
 }
 
 
-def documented(*names: str) -> Callable[[Any], Any]:
-    """Class decorator: writes the shared arguments' lines at the mark `[shared]` of a docstring."""
+def documented(*names: str, about: str = "") -> Callable[[Class], Class]:
+    """Class decorator: writes `about`, what a family has in common, after the first line of a
+    docstring, and the lines of shared arguments at the mark `[shared]` there: by default those of
+    the constructor's arguments that the docstring does not have itself."""
 
-    def decorate(cls: Any) -> Any:
-        lines = []
-        for name in names:
-            text = SHARED[name]
-            lines.append(text if text.startswith("<") else f"{name}: {text}")
-        cls.__doc__ = (cls.__doc__ or "").replace("[shared]", "\n        ".join(lines))
+    def decorate(cls: Class) -> Class:
+        first, _, rest = (cls.__doc__ or "").partition("\n")
+        taken: Any = inspect.signature(cls).parameters  # type: ignore[arg-type]
+        told = {w for names in re.findall(r"(?m)^ +([\w, ]+):", rest) for w in names.split(", ")}
+        found = dict.fromkeys(_entry(name) for name in taken if name not in told)
+        texts = [(name, SHARED[name]) for name in names or found if name in SHARED]
+        lines = [text if text.startswith("<") else f"{name}: {text}" for name, text in texts]
+        text = f"{first}\n{about}{rest}"
+        if lines:
+            text = text.replace("[shared]", "\n        ".join(lines))
+        elif len(taken) > 1:  # else it is a base without a constructor: a pattern for others
+            text = text.replace("        [shared]\n", "")
+        cls.__doc__ = text
         return cls
 
     return decorate
+
+
+def _entry(argument: str) -> str:
+    """The entry of SHARED that describes an argument."""
+    weight, _, kind = argument.rpartition("_")
+    if kind in KINDS and weight != "activity":
+        return "weight_options"
+    return next((entry for entry in SHARED if argument in entry.split(", ")), "")
 
 
 def refuse(layer: Any, argument: str, value: Any, expected: str) -> ValueError:
@@ -79,10 +116,11 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def whole(layer: Any, argument: str, value: Any, least: int = 1) -> int:
-    """A whole number from `least`."""
-    if not is_whole(value) or value < least:
-        raise refuse(layer, argument, value, f"a whole number from {least}")
+def whole(layer: Any, argument: str, value: Any, least: int | None = 1) -> int:
+    """A whole number from `least`, or any."""
+    if not is_whole(value) or (least is not None and value < least):
+        bound = "" if least is None else f" from {least}"
+        raise refuse(layer, argument, value, f"a whole number{bound}")
     return int(value)
 
 
@@ -117,8 +155,9 @@ def choice(layer: Any, argument: str, value: Any, allowed: Sequence[str]) -> str
     """One of the allowed words, in lower case."""
     word = value.lower() if isinstance(value, str) else value
     if word not in allowed:
-        hint = nearest(str(value), allowed)
-        raise refuse(layer, argument, value, f"one of {', '.join(map(repr, allowed))}.{hint}")
+        hint = nearest(str(value), allowed).strip()
+        words = ", ".join(map(repr, allowed)) + (hint and f" ({hint})")
+        raise refuse(layer, argument, value, f"one of {words}")
     return word
 
 
@@ -145,29 +184,60 @@ def number(
 
 
 def flag(layer: Any, argument: str, value: Any) -> bool:
-    """True or False."""
-    if not isinstance(value, (bool, np.bool_)):
+    """True or False, or a 1 or 0 for it."""
+    if not isinstance(value, (bool, np.bool_, int)) or value not in (0, 1):
         raise refuse(layer, argument, value, "True or False")
     return bool(value)
 
 
-def keep(layer: Any, **options: Any) -> None:
-    """Keeps `<weight>_initializer`, `..._regularizer`, `..._constraint` options as objects."""
-    for name, value in options.items():
-        module = KINDS[name.rpartition("_")[2]]
-        setattr(layer, name, module.get(value))
+# What the types in a constructor's signature say of an argument, besides bool and `... | None`.
+Whole = int  # from 1
+Fraction = float  # in [0, 1]
+FromZero = float
+Number = float
+Axis = int
+Several = Any  # a tuple, or one of its elements alone
+Window = Any  # whole numbers from 1, one for all of the layer's `rank` axes or one for each
+Padding = str  # one of the layer's `paddings`
+DataFormat = str | None
+
+RULES: dict[str, Callable[[Any, str, Any], Any]] = {
+    "bool": flag,
+    "Whole": whole,
+    "Fraction": lambda layer, name, value: number(layer, name, value, 0, 1),
+    "FromZero": lambda layer, name, value: number(layer, name, value, 0),
+    "Number": number,
+    "Axis": lambda layer, name, value: whole(layer, name, value, least=None),
+    "Several": lambda layer, name, value: (
+        tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    ),
+    "Window": lambda layer, name, value: sizes(layer, name, value, layer.rank),
+    "Padding": lambda layer, name, value: choice(layer, name, value, layer.paddings),
+    "DataFormat": lambda layer, name, value: data_format(layer, value),
+}
+# Arguments that the base class has seen to, and the one that is no option but a state.
+NOT_KEPT = ("activity_regularizer", "name", "dtype", "weights", "kwargs", "return")
 
 
-def keep_given(layer: Any, options: dict[str, Any]) -> None:
-    """`keep`, of every such option among a constructor's arguments (its `locals()`)."""
-    names = [name for name in options if name.rpartition("_")[2] in KINDS]
-    keep(layer, **{name: options[name] for name in names if name != "activity_regularizer"})
+def keep_given(layer: Any, given: dict[str, Any], of: type | None = None) -> None:
+    """Keeps a constructor's arguments, `given` as its `locals()`, under their names: checked by
+    the rule of their type; functions and weight options, told by the last word of their name, as
+    objects; others as they are. `of`: whose constructor, if not the caller's."""
+    types = vars(of or given["__class__"])["__init__"].__annotations__
+    for name in [n for n in types if n in given and n not in NOT_KEPT]:
+        value, rule = given[name], RULES.get(types[name].removesuffix(" | None"))
+        kind = FUNCTIONS.get(name.rpartition("_")[2])
+        if kind is not None:
+            value = kind.get(value)
+        elif rule is not None and not (value is None and types[name].endswith("| None")):
+            value = rule(layer, name, value)
+        setattr(layer, name, value)
 
 
 def add_weight(layer: Any, name: str, shape: Any, prefix: str | None = None, **more: Any) -> Any:
-    """Makes the weight `name` with the options that `keep` kept under `prefix` (or its name)."""
+    """Makes the weight `name` with the options kept under `prefix` (or its name), or `more`."""
     options = {kind: getattr(layer, f"{prefix or name}_{kind}", None) for kind in KINDS}
-    return layer.add_weight(shape, name=name, **options, **more)
+    return layer.add_weight(shape, name=name, **{**options, **more})
 
 
 def known(layer: Any, shape: Any, axis: int, what: str) -> int:
@@ -195,7 +265,31 @@ def axes_of(layer: Any, axis: Any, rank: int) -> tuple[int, ...]:
     return counted
 
 
-class FileOptions:
+class Declared:
+    """Mixin: what a layer says of its arguments by attributes. `[shared]` in docstrings stands for
+    the shared descriptions of all arguments that have none there, see `documented`."""
+
+    unsaved: tuple[str, ...] = ()  # arguments that Keras's configs do not have
+    saved: tuple[str, ...] = ()  # and those of `Layer` that they have even if not given
+    plain_dtype = False  # whether configs hold the dtype as a plain name
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__init__ is not Layer.__init__ and "[shared]" in (cls.__doc__ or ""):
+            documented()(cls)
+
+    def _in_config(self, name: str, *rest: Any) -> bool:
+        if name in self.unsaved:
+            return False
+        return name in self.saved or super()._in_config(name, *rest)  # type: ignore[misc]
+
+    def _config_value(self, name: str, *rest: Any) -> Any:
+        if name == "dtype" and self.plain_dtype:
+            return self.dtype_policy.name  # type: ignore[attr-defined]
+        return super()._config_value(name, *rest)  # type: ignore[misc]
+
+
+class FileOptions(Declared):
     """Mixin: reads configs that hold options of Keras that Carnyx does not have, when these are
     at the value that means "off"."""
 

@@ -13,19 +13,25 @@ import jax.numpy as jnp
 from carnyx import activations, random, regularizers
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments
-from carnyx.layers.arguments import documented
+from carnyx.layers.arguments import Fraction, Several, Whole, documented
 from carnyx.layers.dense import EinsumDense
 from carnyx.layers.dropout import Dropout
 from carnyx.ops import attention
 from carnyx.random import SeedGenerator
 
-_OPTIONS = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")
-_OPTIONS += ("bias_initializer", "bias_regularizer", "bias_constraint")
+_OPTIONS = [f"{weight}_{kind}" for weight in ("kernel", "bias") for kind in arguments.KINDS]
 
 
-class ProjectedAttention(Layer):
+class ProjectedAttention(arguments.Declared, Layer):
     """What the multi-head layers share: projections, masks, dropout and the gate."""
 
+    supports_masking = True
+    unsaved = ("flash_attention",)
+    dropout: float
+    use_bias: bool
+    use_gate: bool
+    sliding_window: int | None
+    seed: Any
     heads: tuple[int, int]  # of queries, of keys and values
     sizes: tuple[int, int]  # of a head of queries and keys, of values
     attention_axes: Any = (1,)
@@ -35,22 +41,11 @@ class ProjectedAttention(Layer):
     value_dense: Any
     gate_dense: Any
 
-    def _setup(self, options: dict[str, Any]) -> None:
-        """Keeps the arguments that both layers have."""
-        self.dropout = arguments.number(self, "dropout", options["dropout"], 0, 1)
-        self.use_bias = arguments.flag(self, "use_bias", options["use_bias"])
-        self.use_gate = arguments.flag(self, "use_gate", options["use_gate"])
-        window = options["sliding_window"]
-        self.sliding_window = window and arguments.whole(self, "sliding_window", window)
-        self.flash_attention = options["flash_attention"]
-        self.seed = options["seed"]
-        self._penalty = regularizers.get(options["activity_regularizer"])
-        arguments.keep_given(self, options)
+    def _keep(self, given: dict[str, Any]) -> None:
+        """The work of a constructor, from its `locals()`."""
+        arguments.keep_given(self, given)
+        self._penalty = regularizers.get(given["activity_regularizer"])
         self._dropout_layer = Dropout(self.dropout, dtype=self.dtype_policy, seed=self.seed)
-        self.supports_masking = True
-
-    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        return name != "flash_attention" and super()._in_config(name, value, default, owner)
 
     def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
         if name == "activity_regularizer":  # the projections' own, as in Keras
@@ -178,39 +173,30 @@ class ProjectedAttention(Layer):
         return mask.reshape(math.prod(sizes), heads, math.prod(times[0]), math.prod(times[1]))
 
 
-_MASKS = """
+_told = documented(
+    about="""
+    head = softmax(q W_q (k W_k)' / sqrt(D)) v W_v; the result is a projection of all heads.
+    Weights: query [C, K, D], key [C, G, D], value [C, G, V], attention_output [K, V, C], each with
+    its bias, for K heads of queries of size D, and G of keys and of values of size V.
+
     Call arguments: query [B, T, C], value and key [B, S, C] (key is value by default);
     query_mask, value_mask, key_mask bool [B, length]; attention_mask bool [B, T, S] or
     [B, K, T, S], True where attention may go; use_causal_mask: no source after its target;
     return_attention_scores: also the weights [B, K, T, S].
-"""
+""",
+)
 
 
-def _masks_told(cls: Any) -> Any:
-    cls.__doc__ = cls.__doc__.replace("[masks]\n", _MASKS.lstrip("\n ") + "\n")
-    return documented("use_bias", "weight_options", "seed")(cls)
-
-
-@_masks_told
+@_told
 class MultiHeadAttention(ProjectedAttention):
     """Attention with K heads, each on projections of its own: [B, T, C] -> [B, T, C].
 
-    head = softmax(q W_q (k W_k)' / sqrt(key_dim)) v W_v; the result is a projection of all heads.
-    Weights: query, key [C, K, key_dim], value [C, K, value_dim], attention_output
-    [K, value_dim, C], each with its bias.
-
-    [masks]
-
     Args:
-        num_heads: K, from 1.
-        key_dim, value_dim: size of a head's queries and keys, and of its values (key_dim by
-            default).
+        num_heads: K = G, from 1.
+        key_dim, value_dim: D and V, from 1; V is D by default.
         dropout: fraction in [0, 1] of weights dropped in training.
         output_shape: size or sizes of the last axis of the result; the query's by default.
         attention_axes: the axes that attention is over; all but batch and features by default.
-        sliding_window: sources at least this far from their target are masked; None for none.
-        flash_attention: of Keras's signature: asks for one kernel, which no engine has yet.
-        use_gate: the heads are multiplied with sigmoid(query W_g).
         [shared]
 
     Raises:
@@ -226,14 +212,14 @@ class MultiHeadAttention(ProjectedAttention):
 
     def __init__(
         self,
-        num_heads: int,
-        key_dim: int,
-        value_dim: int | None = None,
-        dropout: float = 0.0,
+        num_heads: Whole,
+        key_dim: Whole,
+        value_dim: Whole | None = None,
+        dropout: Fraction = 0.0,
         use_bias: bool = True,
-        output_shape: Any = None,
-        attention_axes: Any = None,
-        sliding_window: int | None = None,
+        output_shape: Several | None = None,
+        attention_axes: Several | None = None,
+        sliding_window: Whole | None = None,
         flash_attention: bool | None = None,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
@@ -246,33 +232,21 @@ class MultiHeadAttention(ProjectedAttention):
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        options = dict(locals())
         super().__init__(**kwargs)
-        self._setup(options)
-        self.num_heads = arguments.whole(self, "num_heads", num_heads)
-        self.key_dim = arguments.whole(self, "key_dim", key_dim)
-        self.value_dim = arguments.whole(self, "value_dim", value_dim or key_dim)
-        self.heads, self.sizes = (num_heads, num_heads), (self.key_dim, self.value_dim)
-        axes = (attention_axes,) if isinstance(attention_axes, int) else attention_axes
-        self.attention_axes = None if axes is None else tuple(axes)
-        shape = (output_shape,) if isinstance(output_shape, int) else output_shape
-        self.output_shape = None if shape is None else tuple(shape)
+        self._keep(locals())
+        self.value_dim = value_dim or key_dim
+        self.heads, self.sizes = (num_heads, num_heads), (key_dim, self.value_dim)
 
 
-@_masks_told
+@_told
 class GroupQueryAttention(ProjectedAttention):
     """Attention whose query heads share heads of keys and values: [B, T, C] -> [B, T, C].
 
-    [masks]
-
     Args:
-        head_dim: size of a head.
-        num_query_heads: K.
-        num_key_value_heads: a divisor of K; 1 is multi-query attention.
+        head_dim: D = V, from 1.
+        num_query_heads: K, from 1.
+        num_key_value_heads: G, a divisor of K; 1 is multi-query attention.
         dropout: fraction in [0, 1] of weights dropped in training.
-        sliding_window: sources at least this far from their target are masked; None for none.
-        flash_attention: of Keras's signature: asks for one kernel, which no engine has yet.
-        use_gate: the heads are multiplied with sigmoid(query W_g).
         [shared]
 
     Raises:
@@ -288,12 +262,12 @@ class GroupQueryAttention(ProjectedAttention):
 
     def __init__(
         self,
-        head_dim: int,
-        num_query_heads: int,
-        num_key_value_heads: int,
-        dropout: float = 0.0,
+        head_dim: Whole,
+        num_query_heads: Whole,
+        num_key_value_heads: Whole,
+        dropout: Fraction = 0.0,
         use_bias: bool = True,
-        sliding_window: int | None = None,
+        sliding_window: Whole | None = None,
         flash_attention: bool | None = None,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
@@ -306,34 +280,26 @@ class GroupQueryAttention(ProjectedAttention):
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        options = dict(locals())
         super().__init__(**kwargs)
-        self._setup(options)
-        self.head_dim = arguments.whole(self, "head_dim", head_dim)
-        self.num_query_heads = arguments.whole(self, "num_query_heads", num_query_heads)
-        self.num_key_value_heads = arguments.whole(self, "num_key_value_heads", num_key_value_heads)
-        if self.num_query_heads % self.num_key_value_heads:
-            raise arguments.refuse(
-                self,
-                "num_query_heads",
-                num_query_heads,
-                f"divisible by num_key_value_heads={num_key_value_heads}",
-            )
-        self.heads = (self.num_query_heads, self.num_key_value_heads)
-        self.sizes = (self.head_dim, self.head_dim)
+        self._keep(locals())
+        if num_query_heads % num_key_value_heads:
+            wanted = f"divisible by num_key_value_heads={num_key_value_heads}"
+            raise arguments.refuse(self, "num_query_heads", num_query_heads, wanted)
+        self.heads, self.sizes = (num_query_heads, num_key_value_heads), (head_dim, head_dim)
 
 
-class PlainAttention(Layer):
+class PlainAttention(arguments.Declared, Layer):
     """What Attention and AdditiveAttention share: everything but the scores."""
 
-    def __init__(self, use_scale: bool, dropout: float, seed: Any = None, **kwargs: Any) -> None:
+    supports_masking = True
+    use_scale: bool
+    dropout: float
+    scale: Any = None
+
+    def __init__(self, use_scale: bool, dropout: Fraction, seed: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.use_scale = arguments.flag(self, "use_scale", use_scale)
-        self.dropout = arguments.number(self, "dropout", dropout, 0, 1)
-        self.seed = seed
+        arguments.keep_given(self, locals())
         self.seed_generator = SeedGenerator(seed) if self.dropout > 0 else None
-        self.supports_masking = True
-        self.scale: Any = None
 
     def scores(self, query: Any, key: Any) -> Any:
         """How well each query and key go together, [B, T, S]."""
@@ -371,7 +337,6 @@ class PlainAttention(Layer):
         return None if previous_mask is None else previous_mask[0]
 
 
-@documented("seed")
 class Attention(PlainAttention):
     """softmax(scores) value: query [B, T, C], value [B, S, V], key [B, S, C] -> [B, T, V].
 
@@ -392,7 +357,7 @@ class Attention(PlainAttention):
         self,
         use_scale: bool = False,
         score_mode: str = "dot",
-        dropout: float = 0.0,
+        dropout: Fraction = 0.0,
         seed: Any = None,
         **kwargs: Any,
     ) -> None:

@@ -249,6 +249,4 @@ class MelSpectrogram(Layer):
         return jnp.maximum(y, jnp.max(y) - self.top_db) if y.size else y
 
 
-__all__ = """
-    MelSpectrogram STFTSpectrogram
-""".split()
+__all__ = ["MelSpectrogram", "STFTSpectrogram"]

@@ -9,102 +9,68 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx import activations, constraints, initializers, regularizers
-from carnyx.core.config import serialize_object
+from carnyx.activations import sigmoid, tanh
 from carnyx.core.layer import Layer
-from carnyx.core.variable import Variable
+from carnyx.layers import arguments
+from carnyx.layers.arguments import Fraction, Whole
 from carnyx.random import SeedGenerator, dropout
 
-_GATED_DOC = """
-    Args:
-        units: U, the size of the output, from 1.
-        activation, recurrent_activation: functions of the candidate and of the gates.
-        use_bias: whether a bias is added.
-        kernel_initializer, recurrent_initializer, bias_initializer: how weights start.
-        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties on them.
-        kernel_constraint, recurrent_constraint, bias_constraint: projections after updates.
-        dropout, recurrent_dropout: fraction in [0, 1] of the inputs, or of the state, that a
-            training call drops, with one mask for all steps (Gal and Ghahramani 2016).
-        seed: of the dropout.
-"""
 
-
-class RecurrentCell(Layer):
+class RecurrentCell(arguments.Declared, Layer):
     """What SimpleRNNCell, LSTMCell and GRUCell share: options, weights and dropout masks.
 
     A cell's `call(inputs [B, D], states) -> (output [B, U], new states)` is one step of time.
     """
 
-    gates = 1
+    gates, memories = 1, 1  # blocks of a weight, and states
     kernel_size: tuple[int, ...] = ()  # a window over space, in `conv_rnn.py`
     channel_axis = -1
+    units: int
+    activation: Any
+    recurrent_activation: Any
+    use_bias: bool
+    bias_initializer: Any
     dropout: float
     recurrent_dropout: float
-    bias_initializer: Any
+    seed: Any
+    state_size: Any
 
-    def _setup(self, options: dict[str, Any]) -> None:
-        """Keeps the options that the cells share, as objects and checked."""
-        self._size(options)
-        self.activation = activations.get(options["activation"])
-        self.use_bias = options["use_bias"]
-        for weight in ("kernel", "recurrent", "bias"):
-            for what, module in (
-                ("initializer", initializers),
-                ("regularizer", regularizers),
-                ("constraint", constraints),
-            ):
-                key = f"{weight}_{what}"
-                setattr(self, key, module.get(options[key]))
-        for key in ("dropout", "recurrent_dropout"):
-            rate = options[key]
-            if not 0 <= rate <= 1:
-                raise ValueError(
-                    f"{type(self).__name__} '{self.name}': {key} is a fraction in [0, 1]. "
-                    f"Received: {rate!r}"
-                )
-            setattr(self, key, float(rate))
-        self.seed = options["seed"]
+    def _keep(self, given: dict[str, Any], of: type | None = None) -> None:
+        """The work of a constructor, from its `locals()`."""
+        arguments.keep_given(self, given, of)
         self.seed_generator = SeedGenerator(self.seed)
-
-    def _size(self, options: dict[str, Any]) -> None:
-        """How wide the cell is."""
-        self.units = options["units"]
-        if isinstance(self.units, bool) or not isinstance(self.units, int) or self.units <= 0:
-            raise ValueError(
-                f"{type(self).__name__} '{self.name}': units must be a whole number from 1. "
-                f"Received: units={self.units!r}"
-            )
-        self.state_size: Any = self.units
         self.output_size = self.units
+        self.state_size = self.units if self.memories == 1 else [self.units] * self.memories
 
     def build(self, input_shape: Any) -> None:
         width, window, channels = self.gates * self.units, self.kernel_size, self.channel_axis
-        self.kernel = self._matrix((*window, input_shape[channels], width), "kernel", "kernel")
-        recurrent = (*window, self.units, width)
-        self.recurrent_kernel = self._matrix(recurrent, "recurrent", "recurrent_kernel")
-        self.bias = None
+        shapes = (*window, input_shape[channels], width), (*window, self.units, width)
+        self.kernel = arguments.add_weight(self, "kernel", shapes[0])
+        name = "recurrent_kernel"
+        self.recurrent_kernel = arguments.add_weight(self, name, shapes[1], prefix="recurrent")
+        self.bias: Any = None
         if self.use_bias:
-            self.bias = self._matrix(self._bias_shape(), "bias", "bias")
+            start = {"initializer": self._bias_start()}
+            self.bias = arguments.add_weight(self, "bias", self._bias_shape(), **start)
 
-    def _matrix(self, shape: Any, kind: str, name: str) -> Variable:
-        return self.add_weight(
-            shape,
-            self._initializer(kind),
-            name=name,
-            regularizer=getattr(self, f"{kind}_regularizer"),
-            constraint=getattr(self, f"{kind}_constraint"),
-        )
-
-    def _initializer(self, kind: str) -> Any:
-        return getattr(self, f"{kind}_initializer")
+    def _bias_start(self) -> Any:
+        return self.bias_initializer
 
     def _bias_shape(self) -> tuple[int, ...]:
         return (self.gates * self.units,)
 
+    @property
+    def is_standard(self) -> bool:
+        """Whether the gates are sigmoids and the rest is tanh."""
+        return (self.activation, self.recurrent_activation) == (tanh, sigmoid)
+
+    def bias_value(self, dtype: Any) -> Any:
+        """The bias, or zeros."""
+        return jnp.zeros(self._bias_shape(), dtype) if self.bias is None else self.bias.value
+
     def get_initial_state(self, batch_size: Any = None) -> list[Any]:
         """Zeros for each state."""
-        sizes = self.state_size if isinstance(self.state_size, list) else [self.state_size]
-        return [jnp.zeros((batch_size, size), self.compute_dtype) for size in sizes]
+        return _zeros(self.state_size, batch_size, self.compute_dtype)
 
     def dropout_masks(self, inputs: Any, state: Any, training: bool) -> tuple[Any, Any]:
         """Masks for one step's inputs and for the state, once a sequence; None: no drop."""
@@ -136,6 +102,10 @@ class RecurrentCell(Layer):
 class SimpleRNNCell(RecurrentCell):
     """One step of a plain recurrent layer: h = activation(x W + h U + b) (Elman 1990).
 
+    Args:
+        activation: a name or function of the sums.
+        [shared]
+
     >>> cell = SimpleRNNCell(3)
     >>> output, (state,) = cell(jnp.ones((2, 4)), [jnp.zeros((2, 3))])
     >>> output.shape
@@ -144,7 +114,7 @@ class SimpleRNNCell(RecurrentCell):
 
     def __init__(
         self,
-        units: int,
+        units: Whole,
         activation: Any = "tanh",
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
@@ -156,14 +126,13 @@ class SimpleRNNCell(RecurrentCell):
         kernel_constraint: Any = None,
         recurrent_constraint: Any = None,
         bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
+        dropout: Fraction = 0.0,
+        recurrent_dropout: Fraction = 0.0,
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        options = dict(locals())
         super().__init__(**kwargs)
-        self._setup(options)
+        self._keep(locals())
 
     def advance(self, inputs: Any, states: list[Any]) -> Any:
         z = inputs @ self.kernel.value + states[0] @ self.recurrent_kernel.value
@@ -174,21 +143,18 @@ class SimpleRNNCell(RecurrentCell):
 class LongShortCell(RecurrentCell):
     """The arithmetic of an LSTM, whatever makes its sums: products, or convolutions."""
 
-    gates = 4
-    recurrent_activation: Any
+    gates, memories = 4, 2
     unit_forget_bias: bool
 
-    def _initializer(self, kind: str) -> Any:
-        if kind == "bias" and self.unit_forget_bias:
-            return self._forgetful_bias
-        return super()._initializer(kind)
-
-    def _forgetful_bias(self, shape: Any, dtype: Any = None) -> Any:
+    def _bias_start(self) -> Any:
         """The forget gate starts open: its bias is 1 (Jozefowicz et al. 2015)."""
         u, make = self.units, self.bias_initializer
-        return jnp.concatenate(
-            [make((u,), dtype=dtype), jnp.ones((u,), dtype), make((2 * u,), dtype=dtype)]
-        )
+
+        def forgetful(shape: Any, dtype: Any = None) -> Any:
+            parts = make((u,), dtype=dtype), jnp.ones((u,), dtype), make((2 * u,), dtype=dtype)
+            return jnp.concatenate(parts)
+
+        return forgetful if self.unit_forget_bias else make
 
     def project(self, inputs: Any) -> Any:
         """What the inputs add to the sums of the four gates."""
@@ -219,6 +185,10 @@ class LSTMCell(LongShortCell):
     o = s(x Wo + h Uo + bo), c = f c + i g, h = o a(c), where s is the recurrent activation and a
     the activation. The four blocks of each weight stand in the order i, f, g, o.
 
+    Args:
+        activation, recurrent_activation: functions of the candidate and of the gates.
+        [shared]
+
     >>> cell = LSTMCell(3)
     >>> output, (h, c) = cell(jnp.ones((2, 4)), [jnp.zeros((2, 3)), jnp.zeros((2, 3))])
     >>> c.shape
@@ -227,7 +197,7 @@ class LSTMCell(LongShortCell):
 
     def __init__(
         self,
-        units: int,
+        units: Whole,
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
@@ -241,18 +211,14 @@ class LSTMCell(LongShortCell):
         kernel_constraint: Any = None,
         recurrent_constraint: Any = None,
         bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
+        dropout: Fraction = 0.0,
+        recurrent_dropout: Fraction = 0.0,
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        options = dict(locals())
         kwargs.pop("implementation", None)
         super().__init__(**kwargs)
-        self._setup(options)
-        self.recurrent_activation = activations.get(recurrent_activation)
-        self.unit_forget_bias = unit_forget_bias
-        self.state_size = [self.units, self.units]
+        self._keep(locals())
 
 
 class GRUCell(RecurrentCell):
@@ -262,16 +228,22 @@ class GRUCell(RecurrentCell):
     g = a(x Wg + r (h Ug + bg') + bg) with `reset_after`, else g = a(x Wg + (r h) Ug + bg);
     h = z h + (1 - z) g. The three blocks of each weight stand in the order z, r, g.
 
+    Args:
+        activation, recurrent_activation: functions of the candidate and of the gates.
+        reset_after: whether r is applied after the product with U.
+        [shared]
+
     >>> cell = GRUCell(3)
     >>> cell(jnp.ones((2, 4)), [jnp.zeros((2, 3))])[0].shape
     (2, 3)
     """
 
     gates = 3
+    reset_after: bool
 
     def __init__(
         self,
-        units: int,
+        units: Whole,
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
@@ -284,46 +256,34 @@ class GRUCell(RecurrentCell):
         kernel_constraint: Any = None,
         recurrent_constraint: Any = None,
         bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
+        dropout: Fraction = 0.0,
+        recurrent_dropout: Fraction = 0.0,
         reset_after: bool = True,
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        options = dict(locals())
         kwargs.pop("implementation", None)
         super().__init__(**kwargs)
-        self._setup(options)
-        self.recurrent_activation = activations.get(recurrent_activation)
-        self.reset_after = reset_after
+        self._keep(locals())
 
     def _bias_shape(self) -> tuple[int, ...]:
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
 
     def advance(self, inputs: Any, states: list[Any]) -> Any:
-        h, u = states[0], self.units
-        s, a, recurrent_kernel = (
-            self.recurrent_activation,
-            self.activation,
-            self.recurrent_kernel.value,
-        )
-        bias: Any = jnp.zeros(self._bias_shape(), h.dtype) if self.bias is None else self.bias.value
-        input_bias = bias[0] if self.reset_after else bias
-        x = inputs @ self.kernel.value + input_bias
+        h, s, a, u = states[0], self.recurrent_activation, self.activation, self.units
+        kernel, bias = self.recurrent_kernel.value, self.bias_value(states[0].dtype)
+        outer = inputs @ self.kernel.value + (bias[0] if self.reset_after else bias)
+        xz, xr, xg = jnp.split(outer, 3, axis=-1)
         if self.reset_after:
-            inner = h @ recurrent_kernel + bias[1]
-            z, r = s(x[:, :u] + inner[:, :u]), s(x[:, u : 2 * u] + inner[:, u : 2 * u])
-            g = a(x[:, 2 * u :] + r * inner[:, 2 * u :])
+            hz, hr, hg = jnp.split(h @ kernel + bias[1], 3, axis=-1)
+            z, r = s(xz + hz), s(xr + hr)
+            g = a(xg + r * hg)
         else:
-            inner = h @ recurrent_kernel[:, : 2 * u]
-            z, r = s(x[:, :u] + inner[:, :u]), s(x[:, u : 2 * u] + inner[:, u:])
-            g = a(x[:, 2 * u :] + (r * h) @ recurrent_kernel[:, 2 * u :])
+            hz, hr = jnp.split(h @ kernel[:, : 2 * u], 2, axis=-1)
+            z, r = s(xz + hz), s(xr + hr)
+            g = a(xg + (r * h) @ kernel[:, 2 * u :])
         h = z * h + (1 - z) * g
         return h, [h]
-
-
-for _cell in (SimpleRNNCell, LSTMCell, GRUCell):
-    _cell.__doc__ = (_cell.__doc__ or "").rstrip() + "\n" + _GATED_DOC
 
 
 class StackedRNNCells(Layer):
@@ -366,15 +326,17 @@ class StackedRNNCells(Layer):
             new.append(state)
         return inputs, new
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "cells": [serialize_object(c) for c in self.cells]}
-
 
 def start_states(cell: Any, batch_size: int) -> Any:
+    """What the cell asks for, or zeros for each state."""
     if hasattr(cell, "get_initial_state"):
         return cell.get_initial_state(batch_size=batch_size)
-    sizes = cell.state_size if isinstance(cell.state_size, (list, tuple)) else [cell.state_size]
-    return [jnp.zeros((batch_size, size)) for size in sizes]
+    return _zeros(cell.state_size, batch_size)
+
+
+def _zeros(state_size: Any, batch_size: Any, dtype: Any = None) -> list[Any]:
+    sizes = state_size if isinstance(state_size, (list, tuple)) else [state_size]
+    return [jnp.zeros((batch_size, size), dtype) for size in sizes]
 
 
 __all__ = """

@@ -8,23 +8,37 @@ from __future__ import annotations
 from typing import Any
 
 from carnyx.layers import arguments
-from carnyx.layers.arguments import documented
+from carnyx.layers.arguments import DataFormat, Padding, Whole, Window
 from carnyx.layers.conv import Windowed
 from carnyx.ops import convolution
 
 
 class ConvTranspose(Windowed):
-    """What Conv1DTranspose, Conv2DTranspose and Conv3DTranspose share."""
+    """What Conv1DTranspose, Conv2DTranspose and Conv3DTranspose share.
+
+    y[p * strides + o * dilation_rate, k] = activation(b[k] + sum of x[p, c] W[o, k, c]);
+    an axis of T' = T strides for "same", and at least that for "valid". Weights: kernel W
+    [*kernel_size, filters, C], bias b [filters].
+
+    Args:
+        [shared]
+        output_padding: elements more at the end, from 0, below strides; None: as said above.
+
+    Raises:
+        ValueError: sizes below 1, an output_padding that is not below strides.
+
+    Dumoulin & Visin (2016).
+    """
 
     def __init__(
         self,
-        filters: int,
-        kernel_size: Any,
-        strides: Any = 1,
-        padding: str = "valid",
+        filters: Whole,
+        kernel_size: Window,
+        strides: Window = 1,
+        padding: Padding = "valid",
         output_padding: Any = None,
-        data_format: str | None = None,
-        dilation_rate: Any = 1,
+        data_format: DataFormat = None,
+        dilation_rate: Window = 1,
         activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
@@ -36,11 +50,9 @@ class ConvTranspose(Windowed):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        options = locals()
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self._start(options)
-        self.filters = arguments.whole(self, "filters", filters)
-        self.output_padding = output_padding
+        arguments.keep_given(self, locals())
+        self._check_window()
         if output_padding is not None:
             more = arguments.sizes(self, "output_padding", output_padding, self.rank, least=0)
             if any(m >= s for m, s in zip(more, self.strides, strict=True)):
@@ -52,30 +64,31 @@ class ConvTranspose(Windowed):
     def build(self, input_shape: Any) -> None:
         shape = (*self.kernel_size, self.filters, self._channels(input_shape))
         self.kernel = arguments.add_weight(self, "kernel", shape)
-        self.bias = arguments.add_weight(self, "bias", (self.filters,)) if self.use_bias else None
+        self._add_bias(self.filters)
 
     def call(self, inputs: Any) -> Any:
-        return self._finish(
-            convolution.conv_transpose(
-                inputs,
-                self.kernel.value,
-                output_padding=self.output_padding,
-                **self._options(),
-            )
-        )
+        more = {"output_padding": self.output_padding}
+        return self._finish(self._slide(convolution.conv_transpose, inputs, self.kernel, **more))
 
 
 class DepthwiseConv(Windowed):
-    """What DepthwiseConv1D and DepthwiseConv2D share."""
+    """What DepthwiseConv1D and DepthwiseConv2D share.
+
+    y[p, c M + m] = activation(b + sum over o of x[p * strides + o * dilation_rate, c] W[o, c, m]).
+    Weights: kernel W [*kernel_size, C, M], bias b [C M].
+
+    Args:
+        [shared]
+    """
 
     def __init__(
         self,
-        kernel_size: Any,
-        strides: Any = 1,
-        padding: str = "valid",
-        depth_multiplier: int = 1,
-        data_format: str | None = None,
-        dilation_rate: Any = 1,
+        kernel_size: Window,
+        strides: Window = 1,
+        padding: Padding = "valid",
+        depth_multiplier: Whole = 1,
+        data_format: DataFormat = None,
+        dilation_rate: Window = 1,
         activation: Any = None,
         use_bias: bool = True,
         depthwise_initializer: Any = "glorot_uniform",
@@ -87,35 +100,41 @@ class DepthwiseConv(Windowed):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        options = locals()
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self._start(options)
-        self.depth_multiplier = arguments.whole(self, "depth_multiplier", depth_multiplier)
+        arguments.keep_given(self, locals())
+        self._check_window()
 
     def build(self, input_shape: Any) -> None:
         channels = self._channels(input_shape)
         shape = (*self.kernel_size, channels, self.depth_multiplier)
         self.kernel = arguments.add_weight(self, "kernel", shape, prefix="depthwise")
-        size = (channels * self.depth_multiplier,)
-        self.bias = arguments.add_weight(self, "bias", size) if self.use_bias else None
+        self._add_bias(channels * self.depth_multiplier)
 
     def call(self, inputs: Any) -> Any:
-        kernel = self.kernel.value
-        return self._finish(convolution.depthwise_conv(inputs, kernel, **self._options()))
+        return self._finish(self._slide(convolution.depthwise_conv, inputs, self.kernel))
 
 
 class SeparableConv(Windowed):
-    """What SeparableConv1D and SeparableConv2D share."""
+    """What SeparableConv1D and SeparableConv2D share.
+
+    A weighted sum over the C M channels that a depthwise convolution makes. Weights:
+    depthwise_kernel [*kernel_size, C, M], pointwise_kernel [1..., C M, filters], bias [filters].
+
+    Args:
+        [shared]
+
+    Chollet (2017), "Xception".
+    """
 
     def __init__(
         self,
-        filters: int,
-        kernel_size: Any,
-        strides: Any = 1,
-        padding: str = "valid",
-        data_format: str | None = None,
-        dilation_rate: Any = 1,
-        depth_multiplier: int = 1,
+        filters: Whole,
+        kernel_size: Window,
+        strides: Window = 1,
+        padding: Padding = "valid",
+        data_format: DataFormat = None,
+        dilation_rate: Window = 1,
+        depth_multiplier: Whole = 1,
         activation: Any = None,
         use_bias: bool = True,
         depthwise_initializer: Any = "glorot_uniform",
@@ -130,11 +149,9 @@ class SeparableConv(Windowed):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        options = locals()
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self._start(options)
-        self.filters = arguments.whole(self, "filters", filters)
-        self.depth_multiplier = arguments.whole(self, "depth_multiplier", depth_multiplier)
+        arguments.keep_given(self, locals())
+        self._check_window()
 
     def build(self, input_shape: Any) -> None:
         channels, multiplier = self._channels(input_shape), self.depth_multiplier
@@ -143,153 +160,75 @@ class SeparableConv(Windowed):
         )
         shape = (*(1,) * self.rank, channels * multiplier, self.filters)
         self.pointwise_kernel = arguments.add_weight(self, "pointwise_kernel", shape, "pointwise")
-        self.bias = arguments.add_weight(self, "bias", (self.filters,)) if self.use_bias else None
+        self._add_bias(self.filters)
 
     def call(self, inputs: Any) -> Any:
-        x = convolution.depthwise_conv(inputs, self.depthwise_kernel.value, **self._options())
+        x = self._slide(convolution.depthwise_conv, inputs, self.depthwise_kernel)
         x = convolution.conv(x, self.pointwise_kernel.value, data_format=self.data_format)
         return self._finish(x)
 
 
-_WINDOW = ("kernel_size", "strides, dilation_rate", "padding", "activation", "use_bias")
-_WINDOW += ("weight_options", "data_format", "activity_regularizer")
-_transposed = documented("filters", *_WINDOW)
-_depthwise = documented("depth_multiplier", *_WINDOW)
-_separable = documented("filters", "depth_multiplier", *_WINDOW)
-
-
-@_transposed
-class Conv1DTranspose(ConvTranspose):
+class Conv1DTranspose(ConvTranspose, rank=1):
     """The transpose of Conv1D, which makes sequences longer: [B, T, C] -> [B, T', filters].
-
-    y[p * strides + o * dilation_rate, k] = activation(b[k] + sum of x[p, c] W[o, k, c]);
-    T' = T strides for "same", and at least that for "valid". Weights: kernel W
-    [kernel_size, filters, C], bias b [filters].
-
-    Args:
-        [shared]
-        output_padding: elements more at the end, from 0, below strides; None: as said above.
-
-    Raises:
-        ValueError: sizes below 1, an output_padding that is not below strides.
-
-    Dumoulin & Visin (2016).
 
     >>> import numpy as np
     >>> Conv1DTranspose(4, 3, strides=2, padding="same")(np.ones((1, 5, 2))).shape
     (1, 10, 4)
     """
 
-    rank = 1
 
-
-@_transposed
-class Conv2DTranspose(ConvTranspose):
+class Conv2DTranspose(ConvTranspose, rank=2):
     """The transpose of Conv2D, which makes images larger: [B, H, W, C] -> [B, H', W', filters].
-
-    As `Conv1DTranspose`, over two axes. Kernel [*kernel_size, filters, C].
-
-    Args:
-        [shared]
-        output_padding: elements more at the end, from 0, below strides.
 
     >>> import numpy as np
     >>> Conv2DTranspose(4, 3, strides=2, padding="same")(np.ones((1, 5, 6, 2))).shape
     (1, 10, 12, 4)
     """
 
-    rank = 2
 
-
-@_transposed
-class Conv3DTranspose(ConvTranspose):
+class Conv3DTranspose(ConvTranspose, rank=3):
     """The transpose of Conv3D: [B, D, H, W, C] -> [B, D', H', W', filters].
-
-    As `Conv1DTranspose`, over three axes. Kernel [*kernel_size, filters, C].
-
-    Args:
-        [shared]
-        output_padding: elements more at the end, from 0, below strides.
 
     >>> import numpy as np
     >>> Conv3DTranspose(4, 2, strides=2)(np.ones((1, 2, 3, 4, 2))).shape
     (1, 4, 6, 8, 4)
     """
 
-    rank = 3
 
-
-@_depthwise
-class DepthwiseConv1D(DepthwiseConv):
+class DepthwiseConv1D(DepthwiseConv, rank=1):
     """Each channel of a sequence with filters of its own: [B, T, C] -> [B, T', C M].
-
-    y[p, c M + m] = activation(b + sum over o of x[p * strides + o * dilation_rate, c] W[o, c, m]).
-    Weights: kernel W [kernel_size, C, M], bias b [C M].
-
-    Args:
-        [shared]
 
     >>> import numpy as np
     >>> DepthwiseConv1D(3, depth_multiplier=2)(np.ones((1, 5, 4))).shape
     (1, 3, 8)
     """
 
-    rank = 1
 
-
-@_depthwise
-class DepthwiseConv2D(DepthwiseConv):
+class DepthwiseConv2D(DepthwiseConv, rank=2):
     """Each channel of an image with filters of its own: [B, H, W, C] -> [B, H', W', C M].
-
-    As `DepthwiseConv1D`, over two axes. Kernel [*kernel_size, C, M].
-
-    Args:
-        [shared]
 
     >>> import numpy as np
     >>> DepthwiseConv2D(3, padding="same")(np.ones((1, 5, 6, 4))).shape
     (1, 5, 6, 4)
     """
 
-    rank = 2
 
-
-@_separable
-class SeparableConv1D(SeparableConv):
-    """A depthwise convolution, then a weighted sum over channels: [B, T, C] -> [B, T', filters].
-
-    Weights: depthwise_kernel [kernel_size, C, M], pointwise_kernel [1, C M, filters],
-    bias [filters].
-
-    Args:
-        [shared]
-
-    Chollet (2017), "Xception".
+class SeparableConv1D(SeparableConv, rank=1):
+    """A depthwise convolution, then one over channels alone: [B, T, C] -> [B, T', filters].
 
     >>> import numpy as np
     >>> SeparableConv1D(3, 2, padding="same")(np.ones((1, 5, 4))).shape
     (1, 5, 3)
     """
 
-    rank = 1
 
-
-@_separable
-class SeparableConv2D(SeparableConv):
-    """A depthwise convolution, then a weighted sum over channels, of images.
-
-    [B, H, W, C] -> [B, H', W', filters]; depthwise_kernel [*kernel_size, C, M], pointwise_kernel
-    [1, 1, C M, filters], bias [filters].
-
-    Args:
-        [shared]
+class SeparableConv2D(SeparableConv, rank=2):
+    """A depthwise convolution, then one over channels alone: [B, H, W, C] -> [B, H', W', filters].
 
     >>> import numpy as np
     >>> SeparableConv2D(3, 2)(np.ones((1, 5, 6, 4))).shape
     (1, 4, 5, 3)
     """
-
-    rank = 2
 
 
 Convolution1DTranspose = Conv1DTranspose

@@ -10,23 +10,18 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx import activations
 from carnyx.core.layer import InputSpec
 from carnyx.layers import arguments
-from carnyx.layers.arguments import documented
+from carnyx.layers.arguments import Several, Whole
 from carnyx.layers.lora import Adaptable
 
 
-@documented(
-    "activation", "use_bias", "weight_options", "activity_regularizer", "lora_rank, lora_alpha"
-)
 class Dense(Adaptable):
     """activation(x W + b): [B, ..., D] -> [B, ..., U].
 
     Weights: kernel W [D, U], bias b [U].
 
     Args:
-        units: U, the size of the output, from 1.
         [shared]
 
     Raises:
@@ -38,9 +33,14 @@ class Dense(Adaptable):
     ((2, 3), ['dense/kernel', 'dense/bias'])
     """
 
+    supports_masking = True
+    units: int
+    activation: Any
+    use_bias: bool
+
     def __init__(
         self,
-        units: int,
+        units: Whole,
         activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
@@ -55,21 +55,9 @@ class Dense(Adaptable):
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.units = arguments.whole(self, "units", units)
-        self.activation = activations.get(activation)
-        self.use_bias = arguments.flag(self, "use_bias", use_bias)
-        arguments.keep(
-            self,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-        )
+        arguments.keep_given(self, locals())
         self._keep_lora(lora_rank, lora_alpha)
         self.input_spec = InputSpec(min_ndim=2)
-        self.supports_masking = True
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
         if name == "activity_regularizer":  # in Keras's file only when it was given
@@ -93,7 +81,6 @@ class Dense(Adaptable):
         return self.activation(outputs)
 
 
-@documented("activation", "weight_options", "lora_rank, lora_alpha")
 class EinsumDense(Adaptable):
     """activation(einsum(equation, x, W) + b).
 
@@ -115,10 +102,16 @@ class EinsumDense(Adaptable):
     (2, 5, 8)
     """
 
+    saved = ("activity_regularizer",)
+    equation: str
+    output_shape: tuple[int | None, ...]
+    activation: Any
+    bias_axes: str | None
+
     def __init__(
         self,
         equation: str,
-        output_shape: Any,
+        output_shape: Several,
         activation: Any = None,
         bias_axes: str | None = None,
         kernel_initializer: Any = "glorot_uniform",
@@ -132,24 +125,9 @@ class EinsumDense(Adaptable):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.equation = equation
-        self.output_shape = (output_shape,) if isinstance(output_shape, int) else (*output_shape,)
-        self.bias_axes = bias_axes
-        self.activation = activations.get(activation)
-        arguments.keep(
-            self,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-        )
+        arguments.keep_given(self, locals())
         self._keep_lora(lora_rank, lora_alpha)
         self._terms()
-
-    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        return name == "activity_regularizer" or super()._in_config(name, value, default, owner)
 
     def _terms(self) -> tuple[str, str, str]:
         """The letters of input, kernel and output; "..." left out."""

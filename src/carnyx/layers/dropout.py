@@ -10,20 +10,34 @@ from typing import Any
 import jax.numpy as jnp
 
 from carnyx import random, regularizers
-from carnyx.core.layer import InputSpec, Layer
+from carnyx.core.layer import Layer
 from carnyx.layers import arguments
-from carnyx.layers.arguments import documented
+from carnyx.layers.spatial import SpatialLayer
 from carnyx.random import SeedGenerator
 
 
-class RandomLayer(Layer):
+class RandomLayer(arguments.Declared, Layer):
     """What layers that draw random numbers in training share."""
 
-    def _setup(self, seed: Any, active: bool) -> None:
+    supports_masking = True
+
+    def _strength(self, argument: str, value: Any, seed: Any) -> float:
+        """An argument in [0, 1] that says how much is disturbed: at 0 nothing is drawn."""
+        strength = arguments.number(self, argument, value, 0, 1)
         self.seed = seed
-        self.seed_generator = SeedGenerator(seed) if active else None
-        self.supports_masking = True
+        self.seed_generator = SeedGenerator(seed) if strength > 0 else None
         self.built = True
+        return strength
+
+    def _noise_shape(self, value: Any) -> Any:
+        good = isinstance(value, (list, tuple)) and all(
+            n is None or (arguments.is_whole(n) and n > 0) for n in value
+        )
+        if value is not None and not good:
+            raise arguments.refuse(
+                self, "noise_shape", value, "a tuple of sizes from 1, or None for sizes"
+            )
+        return value and tuple(value)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not training or self.seed_generator is None:
@@ -35,7 +49,6 @@ class RandomLayer(Layer):
         raise NotImplementedError
 
 
-@documented("seed")
 class Dropout(RandomLayer):
     """In training each element is 0 with probability `rate`, else x / (1 - rate); otherwise x.
 
@@ -50,139 +63,84 @@ class Dropout(RandomLayer):
 
     Srivastava et al. (2014).
 
-    >>> import numpy as np
-    >>> y = Dropout(0.5, seed=1)(np.ones((1, 1000)), training=True)
-    >>> sorted(set(np.asarray(y)[0].tolist()))
+    >>> y = Dropout(0.5, seed=1)(jnp.ones((1, 1000)), training=True)
+    >>> sorted(set(y[0].tolist()))
     [0.0, 2.0]
     """
 
     def __init__(self, rate: float, noise_shape: Any = None, seed: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.rate = arguments.number(self, "rate", rate, 0, 1)
-        self.noise_shape = None
-        if noise_shape is not None:
-            good = isinstance(noise_shape, (list, tuple)) and all(
-                n is None or (arguments.is_whole(n) and n > 0) for n in noise_shape
-            )
-            if not good:
-                raise arguments.refuse(
-                    self, "noise_shape", noise_shape, "a tuple of sizes from 1, or None for sizes"
-                )
-            self.noise_shape = tuple(noise_shape)
-        self._setup(seed, rate > 0)
+        self.rate = self._strength("rate", rate, seed)
+        self.noise_shape = self._noise_shape(noise_shape)
 
     def disturb(self, inputs: Any) -> Any:
         return random.dropout(inputs, self.rate, self.noise_shape, seed=self.seed_generator)
 
 
-class SpatialDropout(RandomLayer):
-    """Dropout of whole channels (Tompson et al. 2015).
+class SpatialDropout(RandomLayer, SpatialLayer):
+    """Dropout of whole channels.
 
     A neighbourhood of a feature map says nearly the same thing twice, so that dropping single
-    places would change little.
-    """
-
-    rank = 0
-    data_format = "channels_last"
-
-    def _start(self, rate: Any, seed: Any) -> None:
-        self.rate = arguments.number(self, "rate", rate, 0, 1)
-        self.input_spec = InputSpec(ndim=self.rank + 2)
-        self._setup(seed, self.rate > 0)
-
-    def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
-        if name == "dtype":  # in these layers' files a plain name
-            return self.dtype_policy.name
-        return super()._config_value(name, recorded, owner)
-
-    def disturb(self, inputs: Any) -> Any:
-        ones = (1,) * self.rank
-        shape = (None, *ones, None) if self.data_format == "channels_last" else (None, None, *ones)
-        return random.dropout(inputs, self.rate, shape, seed=self.seed_generator)
-
-
-@documented("seed")
-class SpatialDropout1D(SpatialDropout):
-    """In training each channel of a sequence [B, T, C] is dropped as a whole.
+    places would change little (Tompson et al. 2015).
 
     Args:
         rate: fraction in [0, 1] of the channels.
+        data_format: of images and volumes, "channels_last" or "channels_first" (B, C, *space);
+            None for the global setting.
         [shared]
+    """
 
-    >>> import numpy as np
-    >>> y = SpatialDropout1D(0.5, seed=1)(np.ones((4, 3, 5)), training=True)
+    plain_dtype = True
+
+    def __init__(
+        self,
+        rate: float,
+        data_format: str | None = None,
+        seed: Any = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.data_format = arguments.data_format(self, data_format)
+        self.rate = self._strength("rate", rate, seed)
+
+    def disturb(self, inputs: Any) -> Any:
+        shape = self.spread([1] * self.rank, None)
+        return random.dropout(inputs, self.rate, shape, seed=self.seed_generator)
+
+
+class SpatialDropout1D(SpatialDropout, rank=1):
+    """In training each channel of a sequence [B, T, C] is dropped as a whole.
+
+    >>> y = SpatialDropout1D(0.5, seed=1)(jnp.ones((4, 3, 5)), training=True)
     >>> bool((y[:, :1] == y).all())
     True
     """
 
-    rank = 1
-
     def __init__(
         self, rate: float, seed: Any = None, name: str | None = None, dtype: Any = None
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self._start(rate, seed)
+        super().__init__(rate, "channels_last", seed, name, dtype)
 
 
-@documented("data_format", "seed")
-class SpatialDropout2D(SpatialDropout):
+class SpatialDropout2D(SpatialDropout, rank=2):
     """In training each channel of an image [B, H, W, C] is dropped as a whole.
 
-    Args:
-        rate: fraction in [0, 1] of the channels.
-        [shared]
-
-    >>> import numpy as np
-    >>> y = SpatialDropout2D(0.5, seed=1)(np.ones((4, 3, 3, 5)), training=True)
+    >>> y = SpatialDropout2D(0.5, seed=1)(jnp.ones((4, 3, 3, 5)), training=True)
     >>> bool((y[:, :1, :1] == y).all())
     True
     """
 
-    rank = 2
 
-    def __init__(
-        self,
-        rate: float,
-        data_format: str | None = None,
-        seed: Any = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.data_format = arguments.data_format(self, data_format)
-        self._start(rate, seed)
-
-
-@documented("data_format", "seed")
-class SpatialDropout3D(SpatialDropout):
+class SpatialDropout3D(SpatialDropout, rank=3):
     """In training each channel of a volume [B, D, H, W, C] is dropped as a whole.
 
-    Args:
-        rate: fraction in [0, 1] of the channels.
-        [shared]
-
-    >>> import numpy as np
-    >>> y = SpatialDropout3D(0.5, seed=1)(np.ones((4, 2, 2, 2, 5)), training=True)
+    >>> y = SpatialDropout3D(0.5, seed=1)(jnp.ones((4, 2, 2, 2, 5)), training=True)
     >>> bool((y[:, :1, :1, :1] == y).all())
     True
     """
 
-    rank = 3
 
-    def __init__(
-        self,
-        rate: float,
-        data_format: str | None = None,
-        seed: Any = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.data_format = arguments.data_format(self, data_format)
-        self._start(rate, seed)
-
-
-@documented("seed")
 class GaussianNoise(RandomLayer):
     """In training x + n, n normal with mean 0 and standard deviation `stddev`; otherwise x.
 
@@ -190,24 +148,19 @@ class GaussianNoise(RandomLayer):
         stddev: in [0, 1].
         [shared]
 
-    >>> import numpy as np
-    >>> GaussianNoise(0.1)(np.ones((1, 2))).tolist()
+    >>> GaussianNoise(0.1)(jnp.ones((1, 2))).tolist()
     [[1.0, 1.0]]
     """
 
     def __init__(self, stddev: float, seed: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.stddev = arguments.number(self, "stddev", stddev, 0, 1)
-        self._setup(seed, self.stddev > 0)
+        self.stddev = self._strength("stddev", stddev, seed)
 
     def disturb(self, inputs: Any) -> Any:
         dtype = self.compute_dtype
-        return inputs + random.normal(
-            inputs.shape, 0.0, self.stddev, dtype, seed=self.seed_generator
-        )
+        return inputs + random.normal(inputs.shape, 0, self.stddev, dtype, self.seed_generator)
 
 
-@documented("seed")
 class GaussianDropout(RandomLayer):
     """In training x n, n normal with mean 1 and variance rate / (1 - rate); otherwise x.
 
@@ -217,22 +170,20 @@ class GaussianDropout(RandomLayer):
 
     Srivastava et al. (2014), section 10.
 
-    >>> import numpy as np
-    >>> GaussianDropout(0.3)(np.ones((1, 2))).tolist()
+    >>> GaussianDropout(0.3)(jnp.ones((1, 2))).tolist()
     [[1.0, 1.0]]
     """
 
     def __init__(self, rate: float, seed: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.rate = arguments.number(self, "rate", rate, 0, 1)
-        if self.rate == 1:  # the variance would be infinite
+        self.rate = self._strength("rate", rate, seed)
+        if rate == 1:  # the variance would be infinite
             raise arguments.refuse(self, "rate", rate, "below 1")
-        self._setup(seed, self.rate > 0)
 
     def disturb(self, inputs: Any) -> Any:
         spread = (self.rate / (1 - self.rate)) ** 0.5
         dtype = self.compute_dtype
-        return inputs * random.normal(inputs.shape, 1.0, spread, dtype, seed=self.seed_generator)
+        return inputs * random.normal(inputs.shape, 1, spread, dtype, self.seed_generator)
 
 
 # Klambauer et al. (2017), equation 14: the fixed point of SELU, and the value that a dropped
@@ -240,7 +191,6 @@ class GaussianDropout(RandomLayer):
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
-@documented("seed")
 class AlphaDropout(RandomLayer):
     """Dropout for SELU networks: keeps mean 0 and variance 1 of its inputs.
 
@@ -254,16 +204,14 @@ class AlphaDropout(RandomLayer):
 
     Klambauer et al. (2017).
 
-    >>> import numpy as np
-    >>> AlphaDropout(0.3)(np.ones((1, 2))).tolist()
+    >>> AlphaDropout(0.3)(jnp.ones((1, 2))).tolist()
     [[1.0, 1.0]]
     """
 
     def __init__(self, rate: float, noise_shape: Any = None, seed: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.rate = arguments.number(self, "rate", rate, 0, 1)
-        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
-        self._setup(seed, self.rate > 0)
+        self.rate = self._strength("rate", rate, seed)
+        self.noise_shape = self._noise_shape(noise_shape)
 
     def disturb(self, inputs: Any) -> Any:
         if self.rate == 1:
@@ -282,19 +230,19 @@ class ActivityRegularization(Layer):
     Args:
         l1, l2: factors from 0.
 
-    >>> import numpy as np
     >>> layer = ActivityRegularization(l2=0.5)
-    >>> _ = layer(np.array([[3.0, 4.0]]))
+    >>> _ = layer(jnp.array([[3.0, 4.0]]))
     >>> float(sum(layer.losses))
     12.5
     """
+
+    supports_masking = True
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.l1 = arguments.number(self, "l1", l1, 0)
         self.l2 = arguments.number(self, "l2", l2, 0)
         self.activity_regularizer = regularizers.L1L2(l1, l2)
-        self.supports_masking = True
 
     def call(self, inputs: Any) -> Any:
         return inputs

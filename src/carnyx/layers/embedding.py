@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from carnyx.layers import arguments
-from carnyx.layers.arguments import documented
+from carnyx.layers.arguments import Whole
 from carnyx.layers.lora import Adaptable
 
 
-@documented("weight_options", "lora_rank, lora_alpha")
 class Embedding(Adaptable):
     """Row x of the table: [B, ...] whole numbers in [0, input_dim) -> [B, ..., output_dim].
 
@@ -34,12 +33,16 @@ class Embedding(Adaptable):
     [[True, False]]
     """
 
+    saved, unsaved = ("activity_regularizer",), ("weights", "autocast")
     lora_weight = "embeddings"
+    input_dim: int
+    output_dim: int
+    mask_zero: bool
 
     def __init__(
         self,
-        input_dim: int,
-        output_dim: int,
+        input_dim: Whole,
+        output_dim: Whole,
         embeddings_initializer: Any = "uniform",
         embeddings_regularizer: Any = None,
         embeddings_constraint: Any = None,
@@ -54,26 +57,13 @@ class Embedding(Adaptable):
             kwargs.setdefault("input_shape", (length,))
         # Not cast: bfloat16 holds whole numbers up to 256 only.
         super().__init__(autocast=False, **kwargs)
-        self.input_dim = arguments.whole(self, "input_dim", input_dim)
-        self.output_dim = arguments.whole(self, "output_dim", output_dim)
-        arguments.keep(
-            self,
-            embeddings_initializer=embeddings_initializer,
-            embeddings_regularizer=embeddings_regularizer,
-            embeddings_constraint=embeddings_constraint,
-        )
+        arguments.keep_given(self, locals())
         self._keep_lora(lora_rank, lora_alpha)
-        self.mask_zero = arguments.flag(self, "mask_zero", mask_zero)
         self.supports_masking = self.mask_zero
         if weights is not None:
             self.build(None)
             given = weights if isinstance(weights, (list, tuple)) else [weights]
             self.set_weights([*given, *self.get_weights()[1:]])
-
-    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        if name in ("weights", "autocast"):
-            return False
-        return name == "activity_regularizer" or super()._in_config(name, value, default, owner)
 
     def build(self, input_shape: Any = None) -> None:
         shape = (self.input_dim, self.output_dim)
@@ -110,7 +100,6 @@ class Embedding(Adaptable):
         return jnp.not_equal(inputs, 0) if self.mask_zero else None
 
 
-@documented("weight_options")
 class ReversibleEmbedding(Embedding):
     """An `Embedding` that also turns vectors back into logits of the rows: x E' with reverse=True.
 
@@ -132,10 +121,14 @@ class ReversibleEmbedding(Embedding):
     (1, 2, 10)
     """
 
+    tie_weights: bool
+    reverse_dtype: Any
+    logit_soft_cap: Any
+
     def __init__(
         self,
-        input_dim: int,
-        output_dim: int,
+        input_dim: Whole,
+        output_dim: Whole,
         tie_weights: bool = True,
         embeddings_initializer: Any = "uniform",
         embeddings_regularizer: Any = None,
@@ -145,17 +138,9 @@ class ReversibleEmbedding(Embedding):
         logit_soft_cap: float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            input_dim,
-            output_dim,
-            embeddings_initializer=embeddings_initializer,
-            embeddings_regularizer=embeddings_regularizer,
-            embeddings_constraint=embeddings_constraint,
-            mask_zero=mask_zero,
-            **kwargs,
-        )
-        self.tie_weights = arguments.flag(self, "tie_weights", tie_weights)
-        self.reverse_dtype, self.logit_soft_cap = reverse_dtype, logit_soft_cap
+        kwargs |= {"embeddings_constraint": embeddings_constraint, "mask_zero": mask_zero}
+        super().__init__(input_dim, output_dim, **kwargs)
+        arguments.keep_given(self, locals())
 
     def build(self, input_shape: Any = None) -> None:
         super().build(input_shape)

@@ -182,21 +182,19 @@ class FeatureSpace(Layer):
     @classmethod
     def float(cls, name: str | None = None) -> Feature:
         """A number as it is."""
-        return Feature("float32", Identity(name=_layer_name(name, "float")), "float")
+        return _feature("float", name, "float", Identity)
 
     @classmethod
     def float_rescaled(
         cls, scale: Any = 1.0, offset: Any = 0.0, name: str | None = None
     ) -> Feature:
         """scale * a number + offset."""
-        layer_name = _layer_name(name, "float_rescaled")
-        return Feature("float32", tabular.Rescaling(scale, offset, name=layer_name), "float")
+        return _feature("float_rescaled", name, "float", tabular.Rescaling, scale, offset)
 
     @classmethod
     def float_normalized(cls, name: str | None = None) -> Feature:
         """A number of mean 0 and variance 1."""
-        layer_name = _layer_name(name, "float_normalized")
-        return Feature("float32", tabular.Normalization(name=layer_name), "float")
+        return _feature("float_normalized", name, "float", tabular.Normalization)
 
     @classmethod
     def float_discretized(
@@ -207,9 +205,8 @@ class FeatureSpace(Layer):
         name: str | None = None,
     ) -> Feature:
         """The bin of a number; with bin_boundaries, num_bins is None."""
-        layer_name = _layer_name(name, "float_discretized")
-        layer = tabular.Discretization(bin_boundaries, num_bins, name=layer_name)
-        return Feature("float32", layer, output_mode)
+        bins = bin_boundaries, num_bins
+        return _feature("float_discretized", name, output_mode, tabular.Discretization, *bins)
 
     @classmethod
     def integer_categorical(
@@ -220,9 +217,8 @@ class FeatureSpace(Layer):
         name: str | None = None,
     ) -> Feature:
         """The place of a whole number among those of the data."""
-        layer_name = _layer_name(name, "integer_categorical")
-        layer = IntegerLookup(max_tokens, num_oov_indices, name=layer_name)
-        return Feature("int32", layer, output_mode)
+        sizes = max_tokens, num_oov_indices
+        return _feature("integer_categorical", name, output_mode, IntegerLookup, *sizes)
 
     @classmethod
     def string_categorical(
@@ -233,25 +229,22 @@ class FeatureSpace(Layer):
         name: str | None = None,
     ) -> Feature:
         """The place of a string among those of the data."""
-        layer_name = _layer_name(name, "string_categorical")
-        layer = StringLookup(max_tokens, num_oov_indices, name=layer_name)
-        return Feature("string", layer, output_mode)
+        sizes = max_tokens, num_oov_indices
+        return _feature("string_categorical", name, output_mode, StringLookup, *sizes)
 
     @classmethod
     def integer_hashed(
         cls, num_bins: int, output_mode: str = "one_hot", name: str | None = None
     ) -> Feature:
         """The bin of a whole number's hash."""
-        layer_name = _layer_name(name, "integer_hashed")
-        return Feature("int32", Hashing(num_bins, name=layer_name), output_mode)
+        return _feature("integer_hashed", name, output_mode, Hashing, num_bins)
 
     @classmethod
     def string_hashed(
         cls, num_bins: int, output_mode: str = "one_hot", name: str | None = None
     ) -> Feature:
         """The bin of a string's hash."""
-        layer_name = _layer_name(name, "string_hashed")
-        return Feature("string", Hashing(num_bins, name=layer_name), output_mode)
+        return _feature("string_hashed", name, output_mode, Hashing, num_bins)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> FeatureSpace:
@@ -380,8 +373,13 @@ KINDS = tuple(
 )
 
 
-def _layer_name(name: str | None, kind: str) -> str:
-    return f"{name or unique_name(kind)}_preprocessor"
+DTYPES = {"float": "float32", "integer": "int32", "string": "string"}
+
+
+def _feature(kind: str, name: str | None, mode: str, layer: Any, *args: Any) -> Feature:
+    """A feature of a kind, whose first word tells the dtype, with a layer made from `args`."""
+    made = layer(*args, name=f"{name or unique_name(kind)}_preprocessor")
+    return Feature(DTYPES[kind.partition("_")[0]], made, mode)
 
 
 def _by_name(batch: Any, name: str) -> Any:

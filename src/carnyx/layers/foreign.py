@@ -56,14 +56,13 @@ class JaxLayer(Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.call_fn, self.init_fn = call_fn, init_fn
-        self.initial = {"params": params, "state": state}
+        self.initial = params, state
         self.seed = seed
         self.native_serialization_platforms = native_serialization_platforms
         self._takes = self._names(call_fn, "call_fn")
         if "inputs" not in self._takes:
-            raise arguments.refuse(
-                self, "call_fn", call_fn, "a function of `inputs` (by that name)"
-            )
+            expected = "a function of `inputs` (by that name)"
+            raise arguments.refuse(self, "call_fn", call_fn, expected)
         if init_fn is None and params is None and state is None:
             raise arguments.refuse(self, "init_fn", None, "a function, or params must be given")
         self._init_takes = self._names(init_fn, "init_fn") if init_fn else ()
@@ -78,27 +77,22 @@ class JaxLayer(Layer):
         return names
 
     def build(self, input_shape: Any) -> None:
-        values = dict(self.initial)
-        if values["params"] is None and values["state"] is None:
-            values = self._initialise(input_shape)
-        self.params = self._variables("params", values["params"], trainable=True)
-        self.state = self._variables("state", values["state"], trainable=False)
+        params, state = self.initial
+        if params is None and state is None:
+            params, state = self._initialise(input_shape)
+        self.params = self._variables("params", params, trainable=True)
+        self.state = self._variables("state", state, trainable=False)
 
-    def _initialise(self, input_shape: Any) -> dict[str, Any]:
+    def _initialise(self, input_shape: Any) -> tuple[Any, Any]:
         """Params and state from `init_fn`, on placeholders with the first probe for None."""
-        given = {
-            "rng": self._next_key(),
-            "inputs": jax.tree.map(
-                lambda s: jnp.ones([PROBES[0] if n is None else n for n in s], self.compute_dtype),
-                input_shape,
-                is_leaf=is_shape,
-            ),
-            "training": True,
-        }
+
+        def ones(shape: Any) -> Any:
+            return jnp.ones([PROBES[0] if n is None else n for n in shape], self.compute_dtype)
+
+        inputs = jax.tree.map(ones, input_shape, is_leaf=is_shape)
+        given = {"rng": self._next_key(), "inputs": inputs, "training": True}
         made = self.init_fn(**{name: given[name] for name in self._init_takes})  # type: ignore
-        if "state" in self._takes:
-            return {"params": made[0], "state": made[1]}
-        return {"params": made, "state": None}
+        return made if "state" in self._takes else (made, None)
 
     def _next_key(self) -> Any:
         return jax.random.wrap_key_data(draw_seed(self.seed_generator), impl="threefry2x32")

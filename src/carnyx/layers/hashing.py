@@ -57,20 +57,22 @@ def encode(ids: Any, size: int, mode: str, dtype: Any) -> Any:
 
 def salt_of(layer: Any, salt: Any) -> list[int] | None:
     """A salt as two whole numbers."""
-    pair = [salt, salt] if arguments.is_whole(salt) else salt
-    if pair is None:
+    if salt is None:
         return None
-    good = isinstance(pair, (list, tuple)) and len(pair) == 2 and all(map(arguments.is_whole, pair))
-    if not good:
+    pair = [salt, salt] if arguments.is_whole(salt) else salt
+    listed = isinstance(pair, (list, tuple)) and len(pair) == 2
+    if not listed or not all(map(arguments.is_whole, pair)):
         raise arguments.refuse(layer, "salt", salt, "a whole number, two of them, or None")
     return list(pair)
 
 
-class HostLayer(Layer):
+class HostLayer(arguments.Declared, Layer):
     """Base of the layers that take strings: `call` gets NumPy arrays, or tracers of numbers.
 
     Subclasses say in `_encode` what becomes of the whole numbers that strings are turned into.
     """
+
+    unsaved = ("autocast",)
 
     def _convert(self, structure: Any) -> Any:
         args, kwargs = structure
@@ -143,9 +145,6 @@ class Hashing(Bins):
             expected = "'int32' or 'int64' for output_mode='int'"
             raise arguments.refuse(self, "dtype", self.dtype_policy.name, expected)
 
-    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        return name != "autocast" and super()._in_config(name, value, default, owner)
-
     def call(self, inputs: Any) -> Any:
         kind, mask = kind_of(inputs), self.mask_value
         if kind not in ("string", "int", "float"):
@@ -180,6 +179,9 @@ class HashedCrossing(Bins):
     [1, 4, 3]
     """
 
+    unsaved = ("trainable", "autocast")
+    plain_dtype = True
+
     def __init__(
         self,
         num_bins: int,
@@ -192,13 +194,6 @@ class HashedCrossing(Bins):
         dtype = "int64" if dtype is None and output_mode == "int" else dtype
         super().__init__(**{"name": name, "dtype": dtype, "autocast": False, **kwargs})
         self._keep(num_bins, output_mode, ("int", "one_hot"), sparse)
-
-    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        hidden = name in ("trainable", "autocast")
-        return not hidden and super()._in_config(name, value, default, owner)
-
-    def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
-        return self.dtype if name == "dtype" else super()._config_value(name, recorded, owner)
 
     def _convert(self, structure: Any) -> Any:
         args, kwargs = structure
@@ -229,6 +224,4 @@ class HashedCrossing(Bins):
         return self._spec(inputs[0].shape)
 
 
-__all__ = """
-    HashedCrossing Hashing
-""".split()
+__all__ = ["HashedCrossing", "Hashing"]

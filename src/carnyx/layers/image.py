@@ -1,9 +1,9 @@
 """What layers that change images share: batches and single images, dicts with boxes and masks.
 
 A subclass says what one random draw is (`draw`) and what it does to a batch of channels-last images
-(`change_images`), and, where that is not "nothing", to boxes, masks and labels. Everything else is
-here, once. Layers that move pixels are in `image_geometry.py`, those that change colours in
-`image_color.py`, policies and mixtures of several images in `image_mix.py`.
+(`change_images`), and, where needed, to boxes, masks and labels. Everything else is here, once.
+Layers that move pixels are in `image_geometry.py`, those that change colours in `image_color.py`,
+policies and mixtures of several images in `image_mix.py`.
 
 Called on arrays outside a model (in a data pipeline), a layer compiles itself: one compiled call a
 shape, instead of one a primitive. `Pipeline` calls several in turn.
@@ -23,8 +23,10 @@ from carnyx.core import state
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments
 from carnyx.ops import boxes as box_ops
+from carnyx.ops import image as ops
 from carnyx.random import SeedGenerator, draw_seed
 
+arguments.SHARED["height, width"] = "the new size, from 1."
 arguments.SHARED.update(
     factor=(
         "the chance that an image is changed, in [0, 1]: a pair (least, most) or f for (0, f),\n"
@@ -40,8 +42,25 @@ arguments.SHARED.update(
     value_range="(lowest, highest) of what the images hold.",
 )
 
+FILL_MODES = ("constant", "nearest", "reflect", "wrap")
 
-class ImageLayer(Layer):
+# Types in constructors, see `arguments.keep_given`.
+Interval = Any  # a pair, or f for (-f, f), within the layer's `bounds`
+Share = Any  # a pair, or f for (0, f), within [0, 1]
+Interpolation = FillMode = str
+Limits = Any  # two numbers that differ
+Seed = int | None  # of the generator that the layer then has
+arguments.RULES.update(
+    Interval=lambda layer, name, value: layer.interval(name, value),
+    Share=lambda layer, name, value: layer.interval(name, value, (0.0, 1.0)),
+    Interpolation=functools.partial(arguments.choice, allowed=tuple(ops.ORDERS)),
+    FillMode=functools.partial(arguments.choice, allowed=FILL_MODES),
+    Limits=lambda layer, name, value: layer.limits(name, value),
+    Seed=lambda layer, name, value: layer.seeded(value),
+)
+
+
+class ImageLayer(arguments.Declared, Layer):
     """Base: `call(data, training=True)`; data is an image [H, W, C], a batch [B, H, W, C] or a dict
     of "images" and any of "labels", "bounding_boxes" ({"boxes": [B, N, 4], "labels": [B, N]}) and
     "segmentation_masks" [B, H, W, 1]; other entries pass through.
@@ -50,14 +69,22 @@ class ImageLayer(Layer):
     """
 
     always = False  # whether the layer acts in inference too, with no key to draw from
+    seed_generator: Any = None  # where nothing is drawn
+    moves = True  # whether masks and boxes change with the images
     bounds = (-1.0, 1.0)  # what `factor` may be
+    sorts_range = False  # whether configs hold `value_range` sorted, in a list, or as it was given
+    interpolation, fill_mode, fill_value = "bilinear", "constant", 0.0
+    low: float  # the ends of `value_range`
+    high: float
+    factor: Any
+    scale: Any
+    height: int
+    width: int
 
     def __init__(
         self,
-        factor: Any = None,
         bounding_box_format: str | None = None,
         data_format: str | None = None,
-        seed: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -65,10 +92,6 @@ class ImageLayer(Layer):
             arguments.choice(self, "bounding_box_format", bounding_box_format, box_ops.FORMATS)
         self.bounding_box_format = bounding_box_format
         self.data_format = arguments.data_format(self, data_format)
-        if factor is not None:
-            self.factor = self.interval("factor", factor)
-        self.seed = seed
-        self.seed_generator = None if self.always else SeedGenerator(seed)
         self.autocast = False  # integers and boxes stay as they are; `change` casts the images
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self.built = True
@@ -87,6 +110,21 @@ class ImageLayer(Layer):
             arguments.number(self, name, number, least, most)
         lower, upper = sorted(pair)
         return max(lower, least), min(upper, most)
+
+    def seeded(self, seed: Any) -> Any:
+        """The seed, which `seed_generator` begins with."""
+        self.seed_generator = SeedGenerator(seed)
+        return seed
+
+    def limits(self, name: str, value: Any) -> Any:
+        """`value_range`, whose ends become `low` and `high`."""
+        pair = isinstance(value, (list, tuple)) and len(value) == 2
+        for end in value if pair else ():
+            arguments.number(self, name, end)
+        if not pair or value[0] == value[1]:
+            raise arguments.refuse(self, name, value, "two different numbers, (least, greatest)")
+        self.low, self.high = (float(end) for end in sorted(value))
+        return sorted(value) if self.sorts_range else value
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
         # as in Keras's files: what this base takes is there if a layer's own constructor has it
@@ -107,8 +145,8 @@ class ImageLayer(Layer):
         raise NotImplementedError
 
     def change_masks(self, masks: Any, drawn: Any) -> Any:
-        """Segmentation masks [B, H, W, C], which a change of colours leaves alone."""
-        return masks
+        """Segmentation masks [B, H, W, C] changed."""
+        return self.change_images(masks, drawn) if self.moves else masks
 
     def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
         """Corners [B, N, 4] as x1, y1, x2, y2 in pixels, in images of `size` (H, W)."""
@@ -139,7 +177,7 @@ class ImageLayer(Layer):
         """One draw for this batch, to be passed to the `transform_` methods."""
         if not (training or self.always):
             return None
-        images = self._batch(data["images"] if isinstance(data, dict) else data)
+        images = self._batch(data["images"] if isinstance(data, dict) else data).x
         seeds = self.seed_generator if seed is None else seed
         key = None if seeds is None or not training else draw_seed(seeds)
         if "draw" not in self._compiled:
@@ -165,20 +203,16 @@ class ImageLayer(Layer):
     def apply(self, data: Any, key: Any, active: bool) -> Any:
         """The whole layer as a pure function of the data and a random key."""
         if not isinstance(data, dict):
-            data = {"images": data}
-            return self._apply(data, key, active)["images"]
-        return self._apply(data, key, active)
-
-    def _apply(self, data: dict[str, Any], key: Any, active: bool) -> dict[str, Any]:
+            return self.apply({"images": data}, key, active)["images"]
         if "images" not in data:
             raise ValueError(
                 f"{type(self).__name__} '{self.name}': the input is an image, a batch, or a dict "
                 "of 'images' and any of 'labels', 'bounding_boxes' and 'segmentation_masks'. "
                 f"Received the keys {sorted(data)}."
             )
-        single = jnp.ndim(data["images"]) == 3
         before = self._batch(data["images"])
-        drawn = self.draw(before.shape, key) if active else None
+        single = before.single
+        drawn = self.draw(before.x.shape, key) if active else None
         out = dict(data)
         out["images"] = self.transform_images(data["images"], drawn, active)
         if "segmentation_masks" in data:
@@ -189,10 +223,10 @@ class ImageLayer(Layer):
             labels = jnp.asarray(data["labels"])
             changed = self.change_labels(labels[None] if single else labels, drawn)
             out["labels"] = changed[0] if single else changed
-        if "bounding_boxes" in data:
-            after = self._batch(out["images"]).shape
+        if "bounding_boxes" in data and self.moves:
+            after = self._batch(out["images"]).size
             out["bounding_boxes"] = self._boxes(
-                data["bounding_boxes"], drawn, active, before.shape[1:3], after[1:3], single
+                data["bounding_boxes"], drawn, active, before.size, after, single
             )
         return out
 
@@ -218,25 +252,16 @@ class ImageLayer(Layer):
         return box_ops.clip(boxes, *size)
 
     def _batch(self, images: Any) -> Any:
-        """Channels-last, with a batch axis."""
-        images = jnp.asarray(images)
-        if images.ndim not in (3, 4):
-            raise ValueError(
-                f"{type(self).__name__} '{self.name}': images are [H, W, C] or [B, H, W, C] "
-                f"(data_format={self.data_format!r}). Received the shape {images.shape}."
-            )
-        images = images[None] if images.ndim == 3 else images
-        return images if self.data_format == "channels_last" else jnp.moveaxis(images, 1, -1)
+        """The images as a channels-last batch `x`, and the way `back` to the form of the input."""
+        return ops.Batch(f"{type(self).__name__} '{self.name}'", images, self.data_format)
 
     def _on_batch(self, images: Any, change: Any, training: bool, dtype: Any) -> Any:
         """Calls `change` on channels-last batches; the result has the form of the input."""
-        single = jnp.ndim(images) == 3
-        x = self._batch(images)
+        batch = self._batch(images)
+        x = batch.x
         if training or self.always:
             x = change(x if dtype is None else x.astype(jnp.promote_types(dtype, jnp.float32)))
-        x = x if dtype is None else x.astype(dtype)
-        x = x if self.data_format == "channels_last" else jnp.moveaxis(x, -1, 1)
-        return x[0] if single else x
+        return batch.back(x if dtype is None else x.astype(dtype))
 
 
 class Pipeline(Layer):

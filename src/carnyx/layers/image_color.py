@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from carnyx.layers import arguments
-from carnyx.layers.arguments import documented
-from carnyx.layers.image import ImageLayer
+from carnyx.layers.arguments import DataFormat, Fraction, Number
+from carnyx.layers.image import ImageLayer, Interval, Limits, Seed, Share
 from carnyx.layers.image_geometry import happens
 from carnyx.ops import image_color as colour
 
@@ -23,19 +23,7 @@ from carnyx.ops import image_color as colour
 class ColourLayer(ImageLayer):
     """Base: images whose values lie in `value_range`, and draws of one number an image."""
 
-    keeps_range = False  # whether configs hold `value_range` as it was given, or sorted in a list
-
-    def set_range(self, value_range: Any) -> None:
-        """Checks `value_range`; its ends are `low` and `high`."""
-        pair = isinstance(value_range, (list, tuple)) and len(value_range) == 2
-        for value in value_range if pair else ():
-            arguments.number(self, "value_range", value, -math.inf)
-        if not pair or value_range[0] == value_range[1]:
-            raise arguments.refuse(
-                self, "value_range", value_range, "two different numbers, (least, greatest)"
-            )
-        self.low, self.high = (float(value) for value in sorted(value_range))
-        self.value_range = value_range if self.keeps_range else sorted(value_range)
+    moves = False
 
     def sample(self, shape: Any, key: Any, interval: Any = None) -> Any:
         """A number an image, [B, 1, 1, 1], uniform in the interval (by default `factor`)."""
@@ -57,29 +45,27 @@ class ColourLayer(ImageLayer):
         """The images scaled from [0, 255] to `value_range`."""
         return images / 255 * (self.high - self.low) + self.low
 
-    def _boxes(self, boxes: Any, *rest: Any) -> Any:
-        return boxes
-
 
 class FactorLayer(ColourLayer):
     """Base: a factor is drawn for each image."""
 
+    sorts_range = True
+
     def __init__(
         self,
-        factor: Any,
-        value_range: Any = (0, 255),
-        data_format: str | None = None,
-        seed: Any = None,
+        factor: Interval,
+        value_range: Limits = (0, 255),
+        data_format: DataFormat = None,
+        seed: Seed = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self.set_range(value_range)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return self.sample(shape, key)
 
 
-@documented("value_range", "seed")
 class RandomBrightness(FactorLayer):
     """In training x + f (greatest - least), f drawn for each image.
 
@@ -92,7 +78,7 @@ class RandomBrightness(FactorLayer):
     """
 
     def __init__(
-        self, factor: Any, value_range: Any = (0, 255), seed: Any = None, **kwargs: Any
+        self, factor: Interval, value_range: Limits = (0, 255), seed: Seed = None, **kwargs: Any
     ) -> None:
         super().__init__(factor, value_range, seed=seed, **kwargs)
 
@@ -103,7 +89,6 @@ class RandomBrightness(FactorLayer):
         return self.clip(images + drawn)
 
 
-@documented("value_range", "seed")
 class RandomContrast(FactorLayer):
     """In training m + f (x - m), m the mean of each channel of each image, f drawn for each image.
 
@@ -116,10 +101,10 @@ class RandomContrast(FactorLayer):
     """
 
     bounds = (0.0, 1.0)
-    keeps_range = True
+    sorts_range = False
 
     def __init__(
-        self, factor: Any, value_range: Any = (0, 255), seed: Any = None, **kwargs: Any
+        self, factor: Interval, value_range: Limits = (0, 255), seed: Seed = None, **kwargs: Any
     ) -> None:
         super().__init__(factor, value_range, seed=seed, **kwargs)
 
@@ -130,7 +115,6 @@ class RandomContrast(FactorLayer):
         return self.clip(colour.blend(images.mean((1, 2), keepdims=True), images, drawn))
 
 
-@documented("value_range", "data_format", "seed")
 class RandomSaturation(FactorLayer):
     """In training saturation is multiplied by f / (1 - f), at most to 1; f drawn for each image.
 
@@ -157,7 +141,6 @@ class RandomSaturation(FactorLayer):
         return colour.blend(value, images, jnp.clip(drawn, 0, most))
 
 
-@documented("value_range", "data_format", "seed")
 class RandomHue(FactorLayer):
     """In training the hue is turned by f / 2 of the colour circle, one way or the other.
 
@@ -170,7 +153,7 @@ class RandomHue(FactorLayer):
     """
 
     bounds = (0.0, 1.0)
-    keeps_range = True
+    sorts_range = False
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         way, turn = jax.random.split(key)
@@ -182,7 +165,6 @@ class RandomHue(FactorLayer):
         return colour.of_hue_chroma_value(hue + drawn[..., 0], chroma, value)
 
 
-@documented("value_range", "seed", "data_format")
 class RandomColorJitter(ColourLayer):
     """RandomBrightness, RandomContrast, RandomSaturation, RandomHue, in this order.
 
@@ -195,23 +177,19 @@ class RandomColorJitter(ColourLayer):
     (1, 1, 3)
     """
 
-    keeps_range = True
-
     def __init__(
         self,
-        value_range: Any = (0, 255),
+        value_range: Limits = (0, 255),
         brightness_factor: Any = None,
         contrast_factor: Any = None,
         saturation_factor: Any = None,
         hue_factor: Any = None,
-        seed: Any = None,
-        data_format: str | None = None,
+        seed: Seed = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
-        self.set_range(value_range)
-        self.brightness_factor, self.contrast_factor = brightness_factor, contrast_factor
-        self.saturation_factor, self.hue_factor = saturation_factor, hue_factor
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
         steps = {
             RandomBrightness: brightness_factor,
             RandomContrast: contrast_factor,
@@ -241,7 +219,6 @@ def part_of(whole: ImageLayer, cls: Any, *args: Any, **kwargs: Any) -> Any:
     return part
 
 
-@documented("value_range", "data_format", "seed")
 class RandomColorDegeneration(FactorLayer):
     """In training x + f (g - x), g the grey image (as in `RandomGrayscale`), f for each image.
 
@@ -258,7 +235,6 @@ class RandomColorDegeneration(FactorLayer):
         return self.clip(colour.blend(images, colour.grey(images), drawn))
 
 
-@documented("data_format", "seed")
 class RandomGrayscale(ColourLayer):
     """In training 0.2989 R + 0.587 G + 0.114 B in all three channels, with a probability.
 
@@ -270,15 +246,17 @@ class RandomGrayscale(ColourLayer):
     [[[29.8..., 29.8..., 29.8...]]]
     """
 
-    def __init__(
-        self, factor: float = 0.5, data_format: str | None = None, seed: Any = None, **kwargs: Any
-    ) -> None:
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
-        self.factor: Any = arguments.number(self, "factor", factor, 0, 1)
+    unsaved = ("seed",)
 
-    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        # Keras's files have no seed here
-        return name != "seed" and super()._in_config(name, value, default, owner)
+    def __init__(
+        self,
+        factor: Fraction = 0.5,
+        data_format: DataFormat = None,
+        seed: Seed = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return self.sample(shape, key, (0, 1)) < self.factor
@@ -287,7 +265,6 @@ class RandomGrayscale(ColourLayer):
         return jnp.where(drawn, colour.grey(images), images)
 
 
-@documented("value_range", "data_format", "seed")
 class RandomPosterization(FactorLayer):
     """In training only the first n bits of eight are kept, n drawn for each image.
 
@@ -311,7 +288,6 @@ class RandomPosterization(FactorLayer):
         return self.from_bytes(jnp.floor(self.to_bytes(images) / drawn) * drawn)
 
 
-@documented("value_range", "data_format", "seed")
 class RandomSharpness(FactorLayer):
     """In training b + 2 f (x - b), b the image averaged over 3 x 3 pixels, f for each image.
 
@@ -335,7 +311,6 @@ class RandomSharpness(FactorLayer):
         return self.clip(colour.blend(colour.sharpness_base(images), images, drawn))
 
 
-@documented("value_range", "data_format", "seed")
 class RandomGaussianBlur(ColourLayer):
     """In training a Gaussian blur with a probability, of a width drawn for each image.
 
@@ -352,21 +327,18 @@ class RandomGaussianBlur(ColourLayer):
     [[[0.124...], [0.204...], [0.124...]]]
     """
 
-    bounds = (0.0, 1.0)
-    keeps_range = True
-
     def __init__(
         self,
-        factor: Any = 1.0,
+        factor: Share = 1.0,
         kernel_size: Any = 3,
         sigma: Any = 1.0,
-        value_range: Any = (0, 255),
-        data_format: str | None = None,
-        seed: Any = None,
+        value_range: Limits = (0, 255),
+        data_format: DataFormat = None,
+        seed: Seed = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self.set_range(value_range)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
         self.kernel_size = arguments.sizes(self, "kernel_size", kernel_size, 2)
         if not all(size % 2 for size in self.kernel_size):
             raise arguments.refuse(self, "kernel_size", kernel_size, "odd")
@@ -385,7 +357,6 @@ class RandomGaussianBlur(ColourLayer):
         return jnp.where(blurred, colour.smooth(images, rows, columns), images)
 
 
-@documented("value_range", "seed", "data_format")
 class RandomInvert(ColourLayer):
     """In training least + greatest - x, with a probability.
 
@@ -400,19 +371,16 @@ class RandomInvert(ColourLayer):
     [[[255.0, 200.0, 0.0]]]
     """
 
-    bounds = (0.0, 1.0)
-    keeps_range = True
-
     def __init__(
         self,
-        factor: Any = 1.0,
-        value_range: Any = (0, 255),
-        seed: Any = None,
-        data_format: str | None = None,
+        factor: Share = 1.0,
+        value_range: Limits = (0, 255),
+        seed: Seed = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self.set_range(value_range)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return happens(key, shape[0], self.factor)[:, None, None, None]
@@ -421,7 +389,6 @@ class RandomInvert(ColourLayer):
         return jnp.where(drawn, self.low + self.high - images, images)
 
 
-@documented("value_range", "seed")
 class Solarization(ColourLayer):
     """In training a (greatest - least) is added, and values from a threshold up are inverted.
 
@@ -435,20 +402,20 @@ class Solarization(ColourLayer):
     [[[59.0, 62.0, 55.0]]]
     """
 
-    bounds = (0.0, 1.0)
+    sorts_range = True
+    addition_factor: Share
+    threshold_factor: Share
 
     def __init__(
         self,
-        addition_factor: Any = 0.0,
-        threshold_factor: Any = 0.0,
-        value_range: Any = (0, 255),
-        seed: Any = None,
+        addition_factor: Share = 0.0,
+        threshold_factor: Share = 0.0,
+        value_range: Limits = (0, 255),
+        seed: Seed = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(seed=seed, **kwargs)
-        self.set_range(value_range)
-        self.addition_factor = self.interval("addition_factor", addition_factor)
-        self.threshold_factor = self.interval("threshold_factor", threshold_factor)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         first, second = jax.random.split(key)
@@ -462,7 +429,6 @@ class Solarization(ColourLayer):
         return jnp.where(images < threshold, images, self.low + self.high - images)
 
 
-@documented("value_range")
 class AutoContrast(ColourLayer):
     """Each channel of each image is stretched to the whole value range, in inference too.
 
@@ -476,10 +442,11 @@ class AutoContrast(ColourLayer):
     """
 
     always = True
+    sorts_range = True
 
-    def __init__(self, value_range: Any = (0, 255), **kwargs: Any) -> None:
+    def __init__(self, value_range: Limits = (0, 255), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.set_range(value_range)
+        arguments.keep_given(self, locals())
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         least, most = images.min((1, 2), keepdims=True), images.max((1, 2), keepdims=True)
@@ -502,7 +469,6 @@ def look_up(tables: Any, levels: Any, groups: Any) -> Any:
     return tables.ravel()[groups * tables.shape[-1] + levels]
 
 
-@documented("value_range", "data_format")
 class Equalization(ColourLayer):
     """In training each channel of each image gets a flat histogram.
 
@@ -518,17 +484,18 @@ class Equalization(ColourLayer):
     [[[0.0], [170.0], [170.0], [255.0]]]
     """
 
+    sorts_range = True
+
     def __init__(
         self,
-        value_range: Any = (0, 255),
+        value_range: Limits = (0, 255),
         bins: int = 256,
-        data_format: str | None = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, **kwargs)
-        self.set_range(value_range)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
         self.bins = arguments.whole(self, "bins", bins, 2)
-        self.seed_generator = None  # nothing is drawn
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         batch, *_, channels = images.shape
@@ -543,7 +510,6 @@ class Equalization(ColourLayer):
         return jnp.where(flat, images, self.from_bytes(look_up(tables, levels, groups)))
 
 
-@documented("value_range", "data_format")
 class ContrastLimitedAdaptiveHistogramEqualization(ColourLayer):
     """Each tile of each channel gets a nearly flat histogram, in inference too.
 
@@ -565,19 +531,18 @@ class ContrastLimitedAdaptiveHistogramEqualization(ColourLayer):
     """
 
     always = True
-    keeps_range = True
+    clip_limit: float
 
     def __init__(
         self,
-        value_range: Any = (0, 255),
-        clip_limit: float = 4.0,
+        value_range: Limits = (0, 255),
+        clip_limit: Number = 4.0,
         tile_grid_size: Any = (8, 8),
-        data_format: str | None = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, **kwargs)
-        self.set_range(value_range)
-        self.clip_limit = arguments.number(self, "clip_limit", clip_limit)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
         self.tile_grid_size = arguments.sizes(self, "tile_grid_size", tile_grid_size, 2)
 
     def change_images(self, images: Any, drawn: Any) -> Any:

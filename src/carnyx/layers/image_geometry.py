@@ -15,14 +15,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from carnyx.layers import arguments
-from carnyx.layers.arguments import documented
-from carnyx.layers.image import ImageLayer
+from carnyx.layers.arguments import DataFormat, Fraction, Number, Whole
+from carnyx.layers.image import FillMode, ImageLayer, Interpolation, Interval, Limits, Seed, Share
 from carnyx.ops import boxes as box_ops
 from carnyx.ops import image as ops
-from carnyx.random import SeedGenerator
-
-FILL_MODES = ("constant", "nearest", "reflect", "wrap")
-
 
 # ---- sizes
 
@@ -31,12 +27,7 @@ class FrameLayer(ImageLayer):
     """Base: a part of the image, made the size (height, width); acts in inference too."""
 
     always = True
-    interpolation, antialias, fill_value = "bilinear", False, 0.0
-
-    def __init__(self, height: int, width: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.height = arguments.whole(self, "height", height)
-        self.width = arguments.whole(self, "width", width)
+    antialias = False
 
     @property
     def target(self) -> tuple[int, int]:
@@ -69,12 +60,10 @@ class FrameLayer(ImageLayer):
         return (boxes - jnp.asarray([left, top, left, top])) * scale
 
 
-@documented("data_format")
 class Resizing(FrameLayer):
     """Images resized to (height, width), in training and inference; integers stay integers.
 
     Args:
-        height, width: the new size, from 1.
         interpolation: "bilinear", "nearest", "bicubic", "lanczos3" or "lanczos5"; masks are always
             read at the nearest pixel.
         crop_to_aspect_ratio, pad_to_aspect_ratio: cut what does not fit, or put `fill_value`
@@ -89,34 +78,30 @@ class Resizing(FrameLayer):
     [0.5, 2.5]
     """
 
+    crop_to_aspect_ratio: bool
+    pad_to_aspect_ratio: bool
+
     def __init__(
         self,
-        height: int,
-        width: int,
+        height: Whole,
+        width: Whole,
         interpolation: str = "bilinear",
         crop_to_aspect_ratio: bool = False,
         pad_to_aspect_ratio: bool = False,
         fill_mode: str = "constant",
-        fill_value: float = 0.0,
+        fill_value: Number = 0.0,
         antialias: bool = False,
-        data_format: str | None = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(height, width, data_format=data_format, **kwargs)
-        self.interpolation = arguments.choice(
-            self, "interpolation", interpolation, tuple(ops.METHODS)
-        )
-        self.crop_to_aspect_ratio = arguments.flag(
-            self, "crop_to_aspect_ratio", crop_to_aspect_ratio
-        )
-        self.pad_to_aspect_ratio = arguments.flag(self, "pad_to_aspect_ratio", pad_to_aspect_ratio)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
+        self.interpolation = arguments.choice(self, "interpolation", interpolation, [*ops.METHODS])
+        self.fill_mode = arguments.choice(self, "fill_mode", fill_mode, ("constant",))
         if crop_to_aspect_ratio and pad_to_aspect_ratio:
             raise arguments.refuse(
                 self, "pad_to_aspect_ratio", True, "False where crop_to_aspect_ratio is True"
             )
-        self.fill_mode = arguments.choice(self, "fill_mode", fill_mode, ("constant",))
-        self.fill_value = arguments.number(self, "fill_value", fill_value)
-        self.antialias = arguments.flag(self, "antialias", antialias)
 
     def part(self, size: tuple[int, int], drawn: Any) -> tuple[Any, ...]:
         if self.crop_to_aspect_ratio or self.pad_to_aspect_ratio:
@@ -128,14 +113,12 @@ class Resizing(FrameLayer):
         return images.dtype if whole else self.compute_dtype
 
 
-@documented("data_format")
 class CenterCrop(FrameLayer):
     """The middle of (height, width) pixels, in training and inference.
 
     From a smaller image, the greatest window of that aspect ratio is resized.
 
     Args:
-        height, width: the new size, from 1.
         [shared]
 
     >>> CenterCrop(1, 2)(jnp.arange(4.0).reshape(1, 4, 1)).ravel().tolist()
@@ -143,9 +126,10 @@ class CenterCrop(FrameLayer):
     """
 
     def __init__(
-        self, height: int, width: int, data_format: str | None = None, **kwargs: Any
+        self, height: Whole, width: Whole, data_format: DataFormat = None, **kwargs: Any
     ) -> None:
-        super().__init__(height, width, data_format=data_format, **kwargs)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def part(self, size: tuple[int, int], drawn: Any) -> tuple[Any, ...]:
         (height, width), (rows, columns) = self.target, size
@@ -154,7 +138,6 @@ class CenterCrop(FrameLayer):
         return (rows - height) // 2, (columns - width) // 2, height, width
 
 
-@documented("seed", "data_format")
 class RandomCrop(FrameLayer):
     """In training a part of (height, width) pixels, at one random place for the whole batch.
 
@@ -162,7 +145,6 @@ class RandomCrop(FrameLayer):
     Keras documents; what Keras on JAX does in inference is to leave the images at their size.
 
     Args:
-        height, width: the new size, from 1.
         [shared]
 
     >>> RandomCrop(2, 3, seed=1)(jnp.ones((5, 5, 1))).shape
@@ -171,15 +153,15 @@ class RandomCrop(FrameLayer):
 
     def __init__(
         self,
-        height: int,
-        width: int,
-        seed: Any = None,
-        data_format: str | None = None,
+        height: Whole,
+        width: Whole,
+        seed: Seed = None,
+        data_format: DataFormat = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(height, width, data_format=data_format, name=name, **kwargs)
-        self.seed, self.seed_generator = seed, SeedGenerator(seed)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         """(top, left), each the same for all images; None where the window is resized."""
@@ -196,7 +178,6 @@ class RandomCrop(FrameLayer):
 # ---- flips
 
 
-@documented("seed", "data_format")
 class RandomFlip(ImageLayer):
     """In training each image is turned over with a chance of 1/2: left to right, top to bottom.
 
@@ -212,13 +193,14 @@ class RandomFlip(ImageLayer):
     def __init__(
         self,
         mode: str = "horizontal_and_vertical",
-        seed: Any = None,
-        data_format: str | None = None,
+        seed: Seed = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
         modes = ("horizontal", "vertical", "horizontal_and_vertical")
-        self.mode = arguments.choice(self, "mode", mode, modes)
+        self.mode: str = arguments.choice(self, "mode", mode, modes)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return {"flips": jax.random.uniform(key, (shape[0], 2)) < 0.5}
@@ -235,9 +217,6 @@ class RandomFlip(ImageLayer):
             images = jnp.where(flip[:, None, None, None], jnp.flip(images, axis), images)
         return images
 
-    def change_masks(self, masks: Any, drawn: Any) -> Any:
-        return self.change_images(masks, drawn)
-
     def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
         x1, y1, x2, y2 = (boxes[..., i] for i in range(4))
         for flip, axis in self._turned(drawn):
@@ -253,16 +232,17 @@ class RandomFlip(ImageLayer):
 
 
 class ReadingLayer(ImageLayer):
-    """Base: pixels are read at other places, between and outside pixels."""
+    """Base: pixels are read at other places, between and outside pixels; masks at whole ones."""
 
-    interpolation, fill_mode, fill_value = "bilinear", "constant", 0.0
+    def read(self, images: Any, drawn: Any, order: int) -> Any:
+        """The images read with interpolation of an order, 0 or 1."""
+        raise NotImplementedError
 
-    def keep_reading(self, interpolation: Any, fill_mode: Any, fill_value: Any) -> None:
-        """Checks and keeps how pixels are read."""
-        words = tuple(ops.ORDERS)
-        self.interpolation = arguments.choice(self, "interpolation", interpolation, words)
-        self.fill_mode = arguments.choice(self, "fill_mode", fill_mode, FILL_MODES)
-        self.fill_value = arguments.number(self, "fill_value", fill_value)
+    def change_images(self, images: Any, drawn: Any) -> Any:
+        return self.read(images, drawn, ops.ORDERS[self.interpolation])
+
+    def change_masks(self, masks: Any, drawn: Any) -> Any:
+        return self.read(masks, drawn, 0)
 
 
 class WarpLayer(ReadingLayer):
@@ -275,26 +255,24 @@ class WarpLayer(ReadingLayer):
         """[B, 3, 3], from (x, y, 1) of an output pixel to where it is read."""
         raise NotImplementedError
 
-    def _warped(self, images: Any, drawn: Any, order: int) -> Any:
+    def read(self, images: Any, drawn: Any, order: int) -> Any:
         matrix = self.matrix(drawn, images.shape[1:3])
         return ops.warp(images, matrix, order, self.fill_mode, self.fill_value)
-
-    def change_images(self, images: Any, drawn: Any) -> Any:
-        return self._warped(images, drawn, ops.ORDERS[self.interpolation])
-
-    def change_masks(self, masks: Any, drawn: Any) -> Any:
-        return self._warped(masks, drawn, 0)
 
     def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
         return box_ops.move(boxes, ops.adjugate(self.matrix(drawn, size)))
 
 
+def matrices(*rows: Any) -> Any:
+    """Matrices [B, 3, 3] of (x, y) -> (a x + b y + c, d x + e y + f), from [B] or numbers each."""
+    columns = jnp.broadcast_arrays(*rows, 0.0, 0.0, 1.0)
+    return jnp.stack(columns, -1).reshape(*columns[0].shape, 3, 3)
+
+
 def affine(a: Any, b: Any, c: Any, d: Any, centre: tuple[Any, Any]) -> Any:
-    """Matrices [B, 3, 3] of (x, y) -> (a x + b y, c x + d y) about a centre (x, y); each [B]."""
+    """Matrices [B, 3, 3] of (x, y) -> (a x + b y, c x + d y) about a centre (x, y)."""
     x, y = centre
-    zero = jnp.zeros_like(a + d)
-    rows = (a, b, x - a * x - b * y, c, d, y - c * x - d * y, zero, zero, zero + 1)
-    return jnp.stack(jnp.broadcast_arrays(*rows), -1).reshape(*zero.shape, 3, 3)
+    return matrices(a, b, x - a * x - b * y, c, d, y - c * x - d * y)
 
 
 def middle(size: tuple[int, int]) -> tuple[float, float]:
@@ -308,7 +286,6 @@ def between(key: Any, count: int, *intervals: tuple[float, float]) -> Any:
     return [low + (high - low) * u for (low, high), u in zip(intervals, uniform, strict=True)]
 
 
-@documented("fill_mode", "interpolation", "seed", "fill_value", "data_format")
 class RandomRotation(WarpLayer):
     """In training each image is turned about its middle by an angle of its own.
 
@@ -323,16 +300,16 @@ class RandomRotation(WarpLayer):
 
     def __init__(
         self,
-        factor: Any,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: Any = None,
-        fill_value: float = 0.0,
-        data_format: str | None = None,
+        factor: Interval,
+        fill_mode: FillMode = "reflect",
+        interpolation: Interpolation = "bilinear",
+        seed: Seed = None,
+        fill_value: Number = 0.0,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self.keep_reading(interpolation, fill_mode, fill_value)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         (turns,) = between(key, shape[0], self.factor)
@@ -344,7 +321,6 @@ class RandomRotation(WarpLayer):
         return affine(cos, -sin, sin, cos, middle(size))
 
 
-@documented("fill_mode", "interpolation", "seed", "fill_value", "data_format")
 class RandomTranslation(WarpLayer):
     """In training each image is moved by a distance of its own.
 
@@ -362,16 +338,15 @@ class RandomTranslation(WarpLayer):
         self,
         height_factor: Any,
         width_factor: Any,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: Any = None,
-        fill_value: float = 0.0,
-        data_format: str | None = None,
+        fill_mode: FillMode = "reflect",
+        interpolation: Interpolation = "bilinear",
+        seed: Seed = None,
+        fill_value: Number = 0.0,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
-        self.keep_reading(interpolation, fill_mode, fill_value)
-        self.height_factor, self.width_factor = height_factor, width_factor
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
         self._down = self.interval("height_factor", height_factor)
         self._right = self.interval("width_factor", width_factor)
 
@@ -381,12 +356,9 @@ class RandomTranslation(WarpLayer):
 
     def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
         x, y = jnp.moveaxis(drawn["translations"], -1, 0)
-        one, zero = jnp.ones_like(x), jnp.zeros_like(x)
-        rows = (one, zero, -x, zero, one, -y, zero, zero, one)
-        return jnp.stack(rows, -1).reshape(*x.shape, 3, 3)
+        return matrices(1.0, 0.0, -x, 0.0, 1.0, -y)
 
 
-@documented("fill_mode", "interpolation", "seed", "fill_value", "data_format")
 class RandomZoom(WarpLayer):
     """In training each image is zoomed about its middle by factors of its own.
 
@@ -404,23 +376,19 @@ class RandomZoom(WarpLayer):
         self,
         height_factor: Any,
         width_factor: Any = None,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: Any = None,
-        fill_value: float = 0.0,
-        data_format: str | None = None,
+        fill_mode: FillMode = "reflect",
+        interpolation: Interpolation = "bilinear",
+        seed: Seed = None,
+        fill_value: Number = 0.0,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
-        self.keep_reading(interpolation, fill_mode, fill_value)
-        self.height_factor, self.width_factor = height_factor, width_factor
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
         least = math.nextafter(-1, 0)  # at -1 nothing would be seen
-        given = {"height_factor": height_factor, "width_factor": width_factor}
-        self._seen = [
-            self.interval(name, value, (least, 1.0))
-            for name, value in given.items()
-            if value is not None
-        ]
+        self._seen = [self.interval("height_factor", height_factor, (least, 1.0))]
+        if width_factor is not None:
+            self._seen.append(self.interval("width_factor", width_factor, (least, 1.0)))
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         zooms = [1 + seen[:, None] for seen in between(key, shape[0], *self._seen)]
@@ -428,11 +396,9 @@ class RandomZoom(WarpLayer):
 
     def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
         height, width = drawn["height_zoom"][:, 0], drawn["width_zoom"][:, 0]
-        zero = jnp.zeros_like(height)
-        return affine(width, zero, zero, height, middle(size))
+        return affine(width, 0.0, 0.0, height, middle(size))
 
 
-@documented("interpolation", "fill_mode", "fill_value", "data_format", "seed")
 class RandomShear(WarpLayer):
     """In training each image is sheared, (x, y) being read at (x + a y, b x + y).
 
@@ -447,28 +413,29 @@ class RandomShear(WarpLayer):
     (2, 8, 8, 3)
     """
 
+    x_factor: Interval
+    y_factor: Interval
+
     def __init__(
         self,
-        x_factor: Any = 0.0,
-        y_factor: Any = 0.0,
-        interpolation: str = "bilinear",
-        fill_mode: str = "reflect",
-        fill_value: float = 0.0,
-        data_format: str | None = None,
-        seed: Any = None,
+        x_factor: Interval = 0.0,
+        y_factor: Interval = 0.0,
+        interpolation: Interpolation = "bilinear",
+        fill_mode: FillMode = "reflect",
+        fill_value: Number = 0.0,
+        data_format: DataFormat = None,
+        seed: Seed = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
-        self.keep_reading(interpolation, fill_mode, fill_value)
-        self.x_factor = self.interval("x_factor", x_factor)
-        self.y_factor = self.interval("y_factor", y_factor)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return {"shear_factor": jnp.stack(between(key, shape[0], self.x_factor, self.y_factor), -1)}
 
     def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
         a, b = jnp.moveaxis(drawn["shear_factor"], -1, 0)
-        return affine(jnp.ones_like(a), a, b, jnp.ones_like(b), (0, 0))
+        return matrices(1.0, a, 0.0, b, 1.0, 0.0)
 
 
 def happens(key: Any, count: int, factor: tuple[float, float]) -> Any:
@@ -477,7 +444,6 @@ def happens(key: Any, count: int, factor: tuple[float, float]) -> Any:
     return draw < chance
 
 
-@documented("factor", "interpolation", "fill_value", "seed", "data_format")
 class RandomPerspective(WarpLayer):
     """In training images are seen from aside: their corners move, each for itself.
 
@@ -490,21 +456,18 @@ class RandomPerspective(WarpLayer):
     (2, 8, 8, 3)
     """
 
-    bounds = (0.0, 1.0)
-
     def __init__(
         self,
-        factor: Any = 1.0,
-        scale: float = 1.0,
-        interpolation: str = "bilinear",
-        fill_value: float = 0.0,
-        seed: Any = None,
-        data_format: str | None = None,
+        factor: Share = 1.0,
+        scale: Fraction = 1.0,
+        interpolation: Interpolation = "bilinear",
+        fill_value: Number = 0.0,
+        seed: Seed = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self.keep_reading(interpolation, "constant", fill_value)
-        self.scale = arguments.number(self, "scale", scale, 0, 1)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         keys, count = jax.random.split(key), shape[0]
@@ -527,9 +490,6 @@ class RandomPerspective(WarpLayer):
 # ---- elastic deformations and erased patches
 
 
-@documented(
-    "factor", "interpolation", "fill_mode", "fill_value", "value_range", "seed", "data_format"
-)
 class RandomElasticTransform(ReadingLayer):
     """In training images are deformed by smooth random fields (Simard, Steinkraus, Platt 2003).
 
@@ -545,24 +505,20 @@ class RandomElasticTransform(ReadingLayer):
     (2, 8, 8, 3)
     """
 
-    bounds = (0.0, 1.0)
-
     def __init__(
         self,
-        factor: Any = 1.0,
-        scale: Any = 1.0,
-        interpolation: str = "bilinear",
-        fill_mode: str = "reflect",
-        fill_value: float = 0.0,
-        value_range: Any = (0, 255),
-        seed: Any = None,
-        data_format: str | None = None,
+        factor: Share = 1.0,
+        scale: Share = 1.0,
+        interpolation: Interpolation = "bilinear",
+        fill_mode: FillMode = "reflect",
+        fill_value: Number = 0.0,
+        value_range: Limits = (0, 255),
+        seed: Seed = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self.scale = self.interval("scale", scale)
-        self.keep_reading(interpolation, fill_mode, fill_value)
-        self.value_range = value_limits(self, value_range)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         keys = jax.random.split(key, 3)
@@ -574,16 +530,12 @@ class RandomElasticTransform(ReadingLayer):
             "displacements": ops.displacements(keys[2], shape[:3], alpha, sigma),
         }
 
-    def _deformed(self, images: Any, drawn: Any, order: int) -> Any:
+    def read(self, images: Any, drawn: Any, order: int) -> Any:
         out = ops.deform(images, drawn["displacements"], order, self.fill_mode, self.fill_value)
         return jnp.where(drawn["apply_transform"][:, None, None, None], out, images)
 
     def change_images(self, images: Any, drawn: Any) -> Any:
-        out = self._deformed(images, drawn, ops.ORDERS[self.interpolation])
-        return jnp.clip(out, *self.value_range)
-
-    def change_masks(self, masks: Any, drawn: Any) -> Any:
-        return self._deformed(masks, drawn, 0)
+        return jnp.clip(super().change_images(images, drawn), self.low, self.high)
 
     def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
         raise ValueError(
@@ -592,15 +544,17 @@ class RandomElasticTransform(ReadingLayer):
         )
 
 
-def value_limits(layer: Any, value_range: Any) -> Any:
-    """`value_range`, two numbers, the lower one first."""
-    good = isinstance(value_range, (list, tuple)) and len(value_range) == 2
-    if not good or not value_range[0] < value_range[1]:
-        raise arguments.refuse(layer, "value_range", value_range, "two numbers (lowest, highest)")
-    return value_range
+def patches(shape: Any, top: Any, left: Any, heights: Any, widths: Any) -> Any:
+    """[B, H, W, 1]: the pixels in a rectangle of each image, from [B] each."""
+
+    def inside(size: int, start: Any, length: Any) -> Any:
+        pixels = jnp.arange(size)
+        return (pixels >= start[:, None]) & (pixels < (start + length)[:, None])
+
+    rows, columns = inside(shape[1], top, heights), inside(shape[2], left, widths)
+    return rows[:, :, None, None] & columns[:, None, :, None]
 
 
-@documented("factor", "value_range", "seed", "data_format")
 class RandomErasing(ImageLayer):
     """In training a patch of an image is replaced (Zhong, Zheng, Kang, Li and Yang 2017).
 
@@ -618,57 +572,42 @@ class RandomErasing(ImageLayer):
     48
     """
 
-    bounds = (0.0, 1.0)
+    moves = False
 
     def __init__(
         self,
-        factor: Any = 1.0,
-        scale: Any = (0.02, 0.33),
-        fill_value: float | None = None,
-        value_range: Any = (0, 255),
-        seed: Any = None,
-        data_format: str | None = None,
+        factor: Share = 1.0,
+        scale: Share = (0.02, 0.33),
+        fill_value: Number | None = None,
+        value_range: Limits = (0, 255),
+        seed: Seed = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self.scale = self.interval("scale", scale)
-        self.value_range = value_limits(self, value_range)
-        self.fill_value = fill_value
-        if fill_value is not None:
-            arguments.number(self, "fill_value", fill_value)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         keys = jax.random.split(key, 3)
         unit = (0.0, 1.0)
         draws = between(keys[1], shape[0], self.scale, self.scale, unit, unit)
-        rows, columns = (
-            self._inside(size, area, place)
-            for size, area, place in zip(shape[1:3], draws[:2], draws[2:], strict=True)
-        )
-        low, high = self.value_range
+        heights, widths = shape[1] * jnp.sqrt(draws[0]), shape[2] * jnp.sqrt(draws[1])
+        top, left = draws[2] * (shape[1] - heights), draws[3] * (shape[2] - widths)
         fill = self.fill_value
         if fill is None:
-            fill = jnp.clip(high * jax.random.normal(keys[2], shape), low, high)
+            noise = self.high * jax.random.normal(keys[2], shape)
+            fill = jnp.clip(noise, self.low, self.high)
         return {
             "apply_erasing": happens(keys[0], shape[0], self.factor),
-            "batch_masks": (rows[:, :, None] & columns[:, None, :])[..., None],
+            "batch_masks": patches(shape, top, left, heights, widths),
             "fill_value": fill,
         }
-
-    @staticmethod
-    def _inside(size: int, area: Any, place: Any) -> Any:
-        """[B, size]: the pixels of one axis within a patch of sqrt(area) of it, at a place."""
-        length = size * jnp.sqrt(area)
-        start = place * (size - length)
-        pixels = jnp.arange(size)
-        return (pixels >= start[:, None]) & (pixels < (start + length)[:, None])
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         erased = drawn["batch_masks"] & drawn["apply_erasing"][:, None, None, None]
         return jnp.where(erased, jnp.asarray(drawn["fill_value"], images.dtype), images)
 
 
-@documented("data_format")
 class MaxNumBoundingBoxes(ImageLayer):
     """Dicts whose bounding boxes are `max_number` for each image: the first ones, or as many more
     with boxes and labels of `fill_value`.
@@ -680,11 +619,11 @@ class MaxNumBoundingBoxes(ImageLayer):
     """
 
     always = True
+    max_number: int
 
-    def __init__(self, max_number: int, fill_value: float = -1, **kwargs: Any) -> None:
+    def __init__(self, max_number: Whole, fill_value: Number = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.max_number = arguments.whole(self, "max_number", max_number)
-        self.fill_value = arguments.number(self, "fill_value", fill_value)
+        arguments.keep_given(self, locals())
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         return images
@@ -704,17 +643,7 @@ class MaxNumBoundingBoxes(ImageLayer):
         return {key: fit(jnp.asarray(value)) for key, value in boxes.items()}
 
 
-__all__ = [
-    "CenterCrop",
-    "MaxNumBoundingBoxes",
-    "RandomCrop",
-    "RandomElasticTransform",
-    "RandomErasing",
-    "RandomFlip",
-    "RandomPerspective",
-    "RandomRotation",
-    "RandomShear",
-    "RandomTranslation",
-    "RandomZoom",
-    "Resizing",
-]
+__all__ = """
+    CenterCrop MaxNumBoundingBoxes RandomCrop RandomElasticTransform RandomErasing RandomFlip
+    RandomPerspective RandomRotation RandomShear RandomTranslation RandomZoom Resizing
+""".split()

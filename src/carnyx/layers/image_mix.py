@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from carnyx.layers import arguments, image_color, image_geometry
-from carnyx.layers.arguments import documented
-from carnyx.layers.image import ImageLayer
-from carnyx.layers.image_color import ColourLayer, part_of
+from carnyx.layers.arguments import DataFormat, FromZero, Whole
+from carnyx.layers.image import ImageLayer, Interpolation, Limits, Seed, Share
+from carnyx.layers.image_color import part_of
 from carnyx.ops.image_color import blend
 
 
@@ -60,7 +60,6 @@ class MixingLayer(ImageLayer):
         return self.blended(labels, drawn)
 
 
-@documented("data_format", "seed")
 class MixUp(MixingLayer):
     """In training w x + (1 - w) x', x' another image of the batch, w ~ Beta(alpha, alpha) for each.
 
@@ -82,11 +81,17 @@ class MixUp(MixingLayer):
     [1.0, 1.0]
     """
 
+    alpha: float
+
     def __init__(
-        self, alpha: float = 0.2, data_format: str | None = None, seed: Any = None, **kwargs: Any
+        self,
+        alpha: FromZero = 0.2,
+        data_format: DataFormat = None,
+        seed: Seed = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
-        self.alpha = arguments.number(self, "alpha", alpha, 0)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         shuffled, share = jax.random.split(key)
@@ -96,9 +101,6 @@ class MixUp(MixingLayer):
     def change_images(self, images: Any, drawn: Any) -> Any:
         return self.blended(images, drawn)
 
-    def change_masks(self, masks: Any, drawn: Any) -> Any:
-        return self.blended(masks, drawn)
-
     def _boxes(self, boxes: Any, drawn: Any, active: bool, *rest: Any) -> Any:
         single = rest[-1]
         if not active or single:
@@ -107,7 +109,6 @@ class MixUp(MixingLayer):
         return jax.tree.map(lambda x: jnp.concatenate([x, x[order]], 1), boxes)
 
 
-@documented("seed", "data_format")
 class CutMix(MixingLayer):
     """In training a rectangle of each image is that of another image of the batch.
 
@@ -131,12 +132,15 @@ class CutMix(MixingLayer):
     [True, True]
     """
 
-    bounds = (0.0, 1.0)
-
     def __init__(
-        self, factor: Any = 1.0, seed: Any = None, data_format: str | None = None, **kwargs: Any
+        self,
+        factor: Share = 1.0,
+        seed: Seed = None,
+        data_format: DataFormat = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         batch, *size = shape[:3]
@@ -145,22 +149,17 @@ class CutMix(MixingLayer):
         alpha = jax.random.uniform(keys[0], (batch,), minval=lower, maxval=upper)
         side = jnp.sqrt(1 - symmetric_beta(keys[1], alpha, (batch,)))
         order = jnp.argsort(jax.random.uniform(keys[2], (batch,)))
-        inside, weight = [], jnp.ones(batch)
-        for length, place in zip(size, keys[3:], strict=True):
-            cut = jnp.round(side * length)
-            start = jnp.floor(jax.random.uniform(place, (batch,)) * (length - cut + 1))
-            behind = jnp.arange(length) - start[:, None]
-            inside.append((behind >= 0) & (behind < cut[:, None]))
-            weight *= cut / length
-        rows, columns = inside
-        return order, 1 - weight, rows[:, :, None, None] & columns[:, None, :, None]
+        cuts = [jnp.round(side * length) for length in size]
+        starts = [
+            jnp.floor(jax.random.uniform(place, (batch,)) * (length - cut + 1))
+            for place, length, cut in zip(keys[3:], size, cuts, strict=True)
+        ]
+        share = cuts[0] / size[0] * (cuts[1] / size[1])
+        return order, 1 - share, image_geometry.patches(shape, *starts, *cuts)
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         order, _, patch = drawn
         return jnp.where(patch, images[order], images)
-
-    def change_masks(self, masks: Any, drawn: Any) -> Any:
-        return self.change_images(masks, drawn)
 
     def _boxes(self, boxes: Any, drawn: Any, active: bool, *rest: Any) -> Any:
         if active:
@@ -174,19 +173,20 @@ class CutMix(MixingLayer):
 # ---- policies
 
 
-class PolicyLayer(ColourLayer):
+MOVES = "RandomShear RandomTranslation RandomRotation"
+COLOURS = "RandomBrightness RandomColorDegeneration RandomContrast RandomSharpness"
+LEVELS = "RandomPosterization Solarization AutoContrast Equalization"
+
+
+class PolicyLayer(ImageLayer):
     """Base: `parts` are layers of which steps choose one by number. A step is (number, key); all
     images of a batch go through the same layer, each with numbers of its own."""
 
-    bounds = (0.0, 1.0)
-    keeps_range = True
+    value_range: Limits
     parts: list[Any]
 
-    def set_parts(self, names: str, interpolation: str) -> None:
-        """The layers called `names`, of strength `factor`."""
-        self.interpolation = arguments.choice(
-            self, "interpolation", interpolation, ("nearest", "bilinear")
-        )
+    def set_parts(self, *names: str) -> None:
+        """The layers called `names`, several in each string, of strength `factor`."""
         ranged = {"value_range": self.value_range}
         moves = {"fill_mode": "reflect", "interpolation": self.interpolation}
         both = (self.factor, self.factor)
@@ -201,7 +201,7 @@ class PolicyLayer(ColourLayer):
             "Equalization": ((), ranged),
         }
         self.parts = []
-        for name in names.split():
+        for name in " ".join(names).split():
             args, more = options.get(name, ((self.factor,), ranged))
             home = image_color if hasattr(image_color, name) else image_geometry
             self.parts.append(part_of(self, getattr(home, name), *args, **more))
@@ -218,7 +218,6 @@ class PolicyLayer(ColourLayer):
         )[0]
 
 
-@documented("value_range", "seed", "data_format")
 class RandAugment(PolicyLayer):
     """In training `num_ops` layers, chosen anew for each batch, one after another.
 
@@ -229,7 +228,6 @@ class RandAugment(PolicyLayer):
     Args:
         num_ops: the number of layers, from 1.
         factor: the interval within [0, 1] of the layers' own factors, or a number b for (0, b).
-        interpolation: "bilinear" or "nearest", where pixels move.
         [shared]
 
     Cubuk, Zoph, Shlens, Le (2020).
@@ -238,25 +236,21 @@ class RandAugment(PolicyLayer):
     (2, 8, 8, 3)
     """
 
+    num_ops: int
+
     def __init__(
         self,
-        value_range: Any = (0, 255),
-        num_ops: int = 2,
-        factor: Any = 0.5,
-        interpolation: str = "bilinear",
-        seed: Any = None,
-        data_format: str | None = None,
+        value_range: Limits = (0, 255),
+        num_ops: Whole = 2,
+        factor: Share = 0.5,
+        interpolation: Interpolation = "bilinear",
+        seed: Seed = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self.set_range(value_range)
-        self.num_ops = arguments.whole(self, "num_ops", num_ops)
-        self.set_parts(
-            "RandomShear RandomTranslation RandomRotation RandomBrightness RandomColorDegeneration "
-            "RandomContrast RandomSharpness RandomPosterization Solarization AutoContrast "
-            "Equalization",
-            interpolation,
-        )
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
+        self.set_parts(MOVES, COLOURS, LEVELS)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         choice, rest = jax.random.split(key)
@@ -272,11 +266,7 @@ class RandAugment(PolicyLayer):
     def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
         return self.walk("change_boxes", boxes, drawn, (len(boxes), *size, 3), size)
 
-    def _boxes(self, *args: Any) -> Any:
-        return ImageLayer._boxes(self, *args)  # not the one of colour layers
 
-
-@documented("value_range", "seed", "data_format")
 class AugMix(PolicyLayer):
     """In training (1 - m) x + m sum_i w_i chain_i(x): several chains of layers, mixed.
 
@@ -291,7 +281,6 @@ class AugMix(PolicyLayer):
         all_ops: whether the layers include RandomBrightness, RandomColorDegeneration,
             RandomContrast and RandomSharpness, besides RandomShear, RandomTranslation,
             RandomRotation, RandomPosterization, Solarization, AutoContrast and Equalization.
-        interpolation: "bilinear" or "nearest", where pixels move.
         [shared]
 
     Hendrycks et al. (2020).
@@ -300,32 +289,27 @@ class AugMix(PolicyLayer):
     (2, 8, 8, 3)
     """
 
+    moves = False
+    num_chains: int
+    chain_depth: int
+
     def __init__(
         self,
-        value_range: Any = (0, 255),
-        num_chains: int = 3,
-        chain_depth: int = 3,
-        factor: Any = 0.3,
+        value_range: Limits = (0, 255),
+        num_chains: Whole = 3,
+        chain_depth: Whole = 3,
+        factor: Share = 0.3,
         alpha: float = 1.0,
         all_ops: bool = True,
-        interpolation: str = "bilinear",
-        seed: Any = None,
-        data_format: str | None = None,
+        interpolation: Interpolation = "bilinear",
+        seed: Seed = None,
+        data_format: DataFormat = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self.set_range(value_range)
-        self.num_chains = arguments.whole(self, "num_chains", num_chains)
-        self.chain_depth = arguments.whole(self, "chain_depth", chain_depth)
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
         self.alpha = arguments.number(self, "alpha", alpha, 1e-6)
-        self.all_ops = arguments.flag(self, "all_ops", all_ops)
-        names = (
-            "RandomShear RandomTranslation RandomRotation RandomPosterization Solarization "
-            "AutoContrast Equalization"
-        )
-        if all_ops:
-            names += " RandomBrightness RandomColorDegeneration RandomContrast RandomSharpness"
-        self.set_parts(names, interpolation)
+        self.set_parts(MOVES, LEVELS, COLOURS if all_ops else "")
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         keys = jax.random.split(key, 5)

@@ -7,7 +7,7 @@ sorted numbers, which a Program can search too. Hashes: `hashing.py`. Whole text
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice, repeat
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,8 +42,6 @@ arguments.SHARED |= {
     "salt": "two whole numbers; unknown terms then have buckets as in a salted `Hashing`.",
     "encoding": "of the bytes that are given as strings.",
 }
-TABLE = "max_tokens vocabulary idf_weights output_mode sparse pad_to_max_tokens".split()
-SPECIAL = "num_oov_indices mask_token oov_token invert salt".split()
 
 
 class IndexLookup(hashing.HostLayer):
@@ -52,10 +50,16 @@ class IndexLookup(hashing.HostLayer):
     Terms and counts are in namespaces, as a layer looks for others in its lists and dicts.
     """
 
+    learns = "vocabulary"
     vocabulary_dtype = "string"
     invert: bool
     pad_to_max_tokens: bool
     max_tokens: Any
+    # what subclasses say
+    _term: Callable[..., Any]  # (value) -> a term as it is kept, or TypeError
+    _flat: Callable[..., list[Any]]  # (array) -> all its elements as terms, or TypeError
+    _index: Callable[..., None]  # (keys, start): keeps the keys' indices, from start, in `_table`
+    _indices: Callable[..., Any]  # (array) -> the index of each; -1 for a mask that has none
 
     def _start(self, given: dict[str, Any]) -> None:
         """Checks and keeps a constructor's arguments, its `locals()`."""
@@ -106,9 +110,6 @@ class IndexLookup(hashing.HostLayer):
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"vocabulary_size": self._size}
 
-    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        return name != "autocast" and super()._in_config(name, value, default, owner)
-
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         if isinstance(config.get("vocabulary"), str):
@@ -122,10 +123,6 @@ class IndexLookup(hashing.HostLayer):
 
     def _wrong(self, message: str) -> ValueError:
         return ValueError(f"{type(self).__name__} '{self.name}': {message}.")
-
-    def _term(self, value: Any) -> Any:
-        """A term as it is kept, or TypeError."""
-        raise NotImplementedError
 
     def _key(self, term: Any) -> Any:
         """What stands for a term while terms are counted and found."""
@@ -200,10 +197,6 @@ class IndexLookup(hashing.HostLayer):
             self._table.weights = np.pad(weights, (0, room)).astype(dtypes.floatx())
         self._index(list(map(self._key, terms)), len(self._special()))
 
-    def _index(self, keys: list[Any], start: int) -> None:
-        """Adds to `_table` what terms are found in; their indices begin at `start`."""
-        raise NotImplementedError
-
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[Any]:
         """The terms in the order of their indices."""
         return (self._special() if include_special_tokens else []) + self._table.terms
@@ -248,8 +241,6 @@ class IndexLookup(hashing.HostLayer):
         Of terms that are as frequent the greater comes first. For "tf_idf" each row is a document,
         of a flat array each element.
         """
-        if self.given:
-            raise self._wrong("its vocabulary was given: leave that out to adapt() to data")
         self.reset_state()
         whole = hasattr(data, "shape") or isinstance(data, (list, tuple))
         for batch in islice(tabular.batches_of(self, data), None if whole else steps):
@@ -291,18 +282,10 @@ class IndexLookup(hashing.HostLayer):
 
     # ---- calling
 
-    def _flat(self, values: Any) -> list[Any]:
-        """All elements of an array, as terms are kept, or TypeError."""
-        raise NotImplementedError
-
     def _parts(self, values: np.ndarray) -> Iterator[tuple[list[Any], list[int]]]:
         """The terms of an array and how many each row has; in parts, where they are made here."""
         width = values.shape[-1] if values.ndim else 1
         yield self._flat(values), [width] * (values.size // max(width, 1))
-
-    def _indices(self, values: Any) -> Any:
-        """The index of each term; -1 for a mask that has none."""
-        raise NotImplementedError
 
     def call(self, inputs: Any) -> Any:
         self._check(self.learnt)
@@ -387,7 +370,6 @@ class StringTable(IndexLookup):
         return np.fromiter(map(places.get, keys, unknown), "int32", len(keys))
 
 
-@arguments.documented(*TABLE, *SPECIAL, "encoding")
 class StringLookup(StringTable):
     """Strings as whole numbers, by their places in a vocabulary.
 
@@ -436,7 +418,6 @@ class StringLookup(StringTable):
         return self._find(flat, known).reshape(values.shape)
 
 
-@arguments.documented(*TABLE, *SPECIAL)
 class IntegerLookup(IndexLookup):
     """Whole numbers that are names of something as numbers from 0, by a vocabulary.
 
@@ -521,6 +502,4 @@ class IntegerLookup(IndexLookup):
         return hashing.buckets(values, self.num_oov_indices, self.salt) + self._masks
 
 
-__all__ = """
-    IntegerLookup StringLookup
-""".split()
+__all__ = ["IntegerLookup", "StringLookup"]

@@ -16,7 +16,7 @@ from carnyx.layers import arguments
 
 
 class Merge(Layer):
-    """What merging layers share: elementwise ones override `combine`.
+    """What merging layers share: elementwise ones only say how a `pair` is joined.
 
     Inputs of lower rank get axes of size 1 behind the batch axis; then sizes are equal or 1.
     """
@@ -24,6 +24,7 @@ class Merge(Layer):
     supports_masking = True
     least: int = 1
     most: int | None = None
+    pair: Any = None  # joins two tensors: of several the first two, then that and the third...
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -72,11 +73,7 @@ class Merge(Layer):
 
     def call(self, inputs: Any) -> Any:
         rank = max(x.ndim for x in inputs)
-        return self.combine([_expand(x, rank) for x in inputs])
-
-    def combine(self, inputs: list[Any]) -> Any:
-        """The joined tensor, from tensors of one rank."""
-        raise NotImplementedError
+        return functools.reduce(self.pair, [_expand(x, rank) for x in inputs])
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """A step counts if it counts in any input; no mask if an input has none."""
@@ -111,75 +108,66 @@ def _fill_unknown(inputs: list[KerasTensor], joined: int | None) -> list[KerasTe
 class Add(Merge):
     """x1 + x2 + ..., elementwise.
 
-    >>> import numpy as np
-    >>> Add()([np.ones((2, 3)), np.ones((2, 3))]).tolist()[0]
+    >>> Add()([jnp.ones((2, 3)), jnp.ones((2, 3))]).tolist()[0]
     [2.0, 2.0, 2.0]
     """
 
-    def combine(self, inputs: list[Any]) -> Any:
-        return functools.reduce(operator.add, inputs)
+    pair = staticmethod(operator.add)
 
 
 class Subtract(Merge):
     """x1 - x2, elementwise, of exactly two.
 
-    >>> import numpy as np
-    >>> Subtract()([np.ones((1, 2)), np.full((1, 2), 3.0)]).tolist()
+    >>> Subtract()([jnp.ones((1, 2)), jnp.full((1, 2), 3.0)]).tolist()
     [[-2.0, -2.0]]
     """
 
     least = most = 2
 
-    def combine(self, inputs: list[Any]) -> Any:
-        return inputs[0] - inputs[1]
+    pair = staticmethod(operator.sub)
 
 
 class Multiply(Merge):
     """x1 * x2 * ..., elementwise.
 
-    >>> import numpy as np
-    >>> Multiply()([np.full((1, 2), 2.0), np.full((1, 2), 3.0)]).tolist()
+    >>> Multiply()([jnp.full((1, 2), 2.0), jnp.full((1, 2), 3.0)]).tolist()
     [[6.0, 6.0]]
     """
 
-    def combine(self, inputs: list[Any]) -> Any:
-        return functools.reduce(operator.mul, inputs)
+    pair = staticmethod(operator.mul)
 
 
 class Average(Merge):
     """(x1 + ... + xn) / n, elementwise.
 
-    >>> import numpy as np
-    >>> Average()([np.full((1, 2), 2.0), np.full((1, 2), 3.0)]).tolist()
+    >>> Average()([jnp.full((1, 2), 2.0), jnp.full((1, 2), 3.0)]).tolist()
     [[2.5, 2.5]]
     """
 
-    def combine(self, inputs: list[Any]) -> Any:
-        return functools.reduce(operator.add, inputs) / len(inputs)
+    pair = staticmethod(operator.add)
+
+    def call(self, inputs: Any) -> Any:
+        return super().call(inputs) / len(inputs)
 
 
 class Maximum(Merge):
     """The largest, elementwise.
 
-    >>> import numpy as np
-    >>> Maximum()([np.full((1, 2), 2.0), np.full((1, 2), 3.0)]).tolist()
+    >>> Maximum()([jnp.full((1, 2), 2.0), jnp.full((1, 2), 3.0)]).tolist()
     [[3.0, 3.0]]
     """
 
-    def combine(self, inputs: list[Any]) -> Any:
-        return functools.reduce(jnp.maximum, inputs)
+    pair = staticmethod(jnp.maximum)
 
 
 class Minimum(Merge):
     """The smallest, elementwise.
 
-    >>> import numpy as np
-    >>> Minimum()([np.full((1, 2), 2.0), np.full((1, 2), 3.0)]).tolist()
+    >>> Minimum()([jnp.full((1, 2), 2.0), jnp.full((1, 2), 3.0)]).tolist()
     [[2.0, 2.0]]
     """
 
-    def combine(self, inputs: list[Any]) -> Any:
-        return functools.reduce(jnp.minimum, inputs)
+    pair = staticmethod(jnp.minimum)
 
 
 class Concatenate(Merge):
@@ -191,8 +179,7 @@ class Concatenate(Merge):
     Raises:
         ValueError: other sizes that differ, or an axis that the inputs do not have.
 
-    >>> import numpy as np
-    >>> Concatenate(axis=1)([np.ones((2, 3, 4)), np.ones((2, 5, 4))]).shape
+    >>> Concatenate(axis=1)([jnp.ones((2, 3, 4)), jnp.ones((2, 5, 4))]).shape
     (2, 8, 4)
     """
 
@@ -245,8 +232,7 @@ class Dot(Merge):
     Raises:
         ValueError: axes that are no axes of the inputs, or of different sizes.
 
-    >>> import numpy as np
-    >>> Dot(axes=(1, 2))([np.ones((2, 3, 4)), np.ones((2, 5, 3))]).shape
+    >>> Dot(axes=(1, 2))([jnp.ones((2, 3, 4)), jnp.ones((2, 5, 3))]).shape
     (2, 4, 5)
     """
 
@@ -302,34 +288,17 @@ def _unit(x: Any, axis: int) -> Any:
     return x * lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis, keepdims=True), 1e-12))
 
 
-def add(inputs: Any, **kwargs: Any) -> Any:
-    """`Add` as a function of a list of tensors."""
-    return Add(**kwargs)(inputs)
+def _function(layer: Any) -> Any:
+    def function(inputs: Any, **kwargs: Any) -> Any:
+        return layer(**kwargs)(inputs)
+
+    function.__name__ = function.__qualname__ = layer.__name__.lower()
+    function.__doc__ = f"`{layer.__name__}` as a function of a list of tensors."
+    return function
 
 
-def subtract(inputs: Any, **kwargs: Any) -> Any:
-    """`Subtract` as a function of a list of tensors."""
-    return Subtract(**kwargs)(inputs)
-
-
-def multiply(inputs: Any, **kwargs: Any) -> Any:
-    """`Multiply` as a function of a list of tensors."""
-    return Multiply(**kwargs)(inputs)
-
-
-def average(inputs: Any, **kwargs: Any) -> Any:
-    """`Average` as a function of a list of tensors."""
-    return Average(**kwargs)(inputs)
-
-
-def maximum(inputs: Any, **kwargs: Any) -> Any:
-    """`Maximum` as a function of a list of tensors."""
-    return Maximum(**kwargs)(inputs)
-
-
-def minimum(inputs: Any, **kwargs: Any) -> Any:
-    """`Minimum` as a function of a list of tensors."""
-    return Minimum(**kwargs)(inputs)
+add, subtract, multiply = map(_function, (Add, Subtract, Multiply))
+average, maximum, minimum = map(_function, (Average, Maximum, Minimum))
 
 
 def concatenate(inputs: Any, axis: int = -1, **kwargs: Any) -> Any:

@@ -16,23 +16,21 @@ from carnyx import initializers
 from carnyx.core import state
 from carnyx.core.layer import InputSpec, Layer
 from carnyx.layers import arguments
-from carnyx.layers.arguments import FileOptions
+from carnyx.layers.arguments import Axis, FileOptions, Fraction, FromZero
 from carnyx.layers.wrappers import Wrapper
 from carnyx.ops import nn
 
 
-class Rescaled(Layer):
+class Rescaled(FileOptions, Layer):
     """What layers with a learned scale gamma and centre beta share."""
 
+    supports_masking = True
+    axis: Any
+    epsilon: float
+    center: bool
+    scale: bool
     gamma: Any = None
     beta: Any = None
-
-    def _setup(self, epsilon: Any, center: Any, scale: Any, **options: Any) -> None:
-        self.epsilon = arguments.number(self, "epsilon", epsilon, 0)
-        self.center = arguments.flag(self, "center", center)
-        self.scale = arguments.flag(self, "scale", scale)
-        arguments.keep(self, **options)
-        self.supports_masking = True
 
     def _add_scale(self, shape: Any) -> None:
         """gamma and beta, where they are wanted; kept out of half precision."""
@@ -47,18 +45,6 @@ class Rescaled(Layer):
         return tuple(None if w is None else w.value for w in (self.gamma, self.beta))  # type: ignore[return-value]
 
 
-_RESCALED = """epsilon: added to the variance, so that its root is not 0.
-        center, scale: whether beta is added, and gamma multiplied.
-        <weight>_initializer, <weight>_regularizer, <weight>_constraint: for each weight, how it
-            starts, a penalty added to the loss, a projection after each update."""
-
-
-def _complete(cls: Any) -> Any:
-    cls.__doc__ = cls.__doc__.replace("[shared]", _RESCALED)
-    return cls
-
-
-@_complete
 class BatchNormalization(Rescaled):
     """gamma (x - mean) / sqrt(variance + epsilon) + beta, statistics of each channel in the batch.
 
@@ -97,15 +83,18 @@ class BatchNormalization(Rescaled):
     0.02
     """
 
+    momentum: float
+    renorm: bool
+    renorm_momentum: float
     moving_mean: Any
     moving_variance: Any
     moving_stddev: Any
 
     def __init__(
         self,
-        axis: int = -1,
-        momentum: float = 0.99,
-        epsilon: float = 1e-3,
+        axis: Axis = -1,
+        momentum: Fraction = 0.99,
+        epsilon: FromZero = 1e-3,
         center: bool = True,
         scale: bool = True,
         beta_initializer: Any = "zeros",
@@ -118,52 +107,27 @@ class BatchNormalization(Rescaled):
         gamma_constraint: Any = None,
         renorm: bool = False,
         renorm_clipping: Any = None,
-        renorm_momentum: float = 0.99,
+        renorm_momentum: Fraction = 0.99,
         synchronized: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not arguments.is_whole(axis):
-            raise arguments.refuse(self, "axis", axis, "a whole number")
-        self.axis = int(axis)
-        self.momentum = arguments.number(self, "momentum", momentum, 0, 1)
-        self._setup(
-            epsilon,
-            center,
-            scale,
-            beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer,
-            moving_mean_initializer=moving_mean_initializer,
-            moving_variance_initializer=moving_variance_initializer,
-            beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer,
-            beta_constraint=beta_constraint,
-            gamma_constraint=gamma_constraint,
-        )
-        self.renorm = arguments.flag(self, "renorm", renorm)
-        self.renorm_clipping = self._bounds(renorm_clipping) if renorm else renorm_clipping
-        self.renorm_momentum = arguments.number(self, "renorm_momentum", renorm_momentum, 0, 1)
-        self.synchronized = arguments.flag(self, "synchronized", synchronized)
+        arguments.keep_given(self, locals())
+        if self.renorm:
+            self.renorm_clipping = self._bounds(renorm_clipping)
 
     def build(self, input_shape: Any) -> None:
         (axis,) = arguments.axes_of(self, self.axis, len(input_shape))
         size = arguments.known(self, input_shape, axis, "the channel axis")
         self._add_scale((size,))
-        narrow = self.variable_dtype in ("float16", "bfloat16")
         starts = {n: getattr(self, f"{n}_initializer") for n in ("moving_mean", "moving_variance")}
         if self.renorm:
             mean, stddev = starts["moving_mean"], _rooted(starts["moving_variance"])
             starts |= {"moving_stddev": stddev, "renorm_mean": mean, "renorm_stddev": stddev}
+        narrow = self.variable_dtype in ("float16", "bfloat16")
+        fixed = {"dtype": "float32" if narrow else None, "trainable": False, "autocast": False}
         for name, start in starts.items():
-            weight = self.add_weight(
-                (size,),
-                start,
-                "float32" if narrow else None,
-                trainable=False,
-                autocast=False,
-                name=name,
-            )
-            setattr(self, name, weight)
+            setattr(self, name, self.add_weight((size,), start, name=name, **fixed))
         self.input_spec = InputSpec(ndim=len(input_shape), axes={axis: size})
 
     def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
@@ -232,8 +196,7 @@ def _rooted(initializer: Any) -> Any:
     return lambda shape, dtype=None: jnp.sqrt(initializer(shape, dtype=dtype))
 
 
-@_complete
-class LayerNormalization(FileOptions, Rescaled):
+class LayerNormalization(Rescaled):
     """gamma (x - mean) / sqrt(variance + epsilon) + beta, statistics of each sample over `axis`.
 
     Weights: gamma and beta, with the sizes of the normalised axes. Shapes stay as they are.
@@ -254,7 +217,7 @@ class LayerNormalization(FileOptions, Rescaled):
     def __init__(
         self,
         axis: Any = -1,
-        epsilon: float = 1e-3,
+        epsilon: FromZero = 1e-3,
         center: bool = True,
         scale: bool = True,
         beta_initializer: Any = "zeros",
@@ -266,18 +229,8 @@ class LayerNormalization(FileOptions, Rescaled):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
         self.axis = list(axis) if isinstance(axis, (list, tuple)) else axis
-        self._setup(
-            epsilon,
-            center,
-            scale,
-            beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer,
-            beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer,
-            beta_constraint=beta_constraint,
-            gamma_constraint=gamma_constraint,
-        )
 
     def build(self, input_shape: Any) -> None:
         axes = sorted(arguments.axes_of(self, self.axis, len(input_shape)))
@@ -290,7 +243,6 @@ class LayerNormalization(FileOptions, Rescaled):
         return nn.layer_normalization(inputs, gamma, beta, axes, self.epsilon)
 
 
-@_complete
 class GroupNormalization(Rescaled):
     """gamma (x - mean) / sqrt(variance + epsilon) + beta, statistics of each sample and group.
 
@@ -315,8 +267,8 @@ class GroupNormalization(Rescaled):
     def __init__(
         self,
         groups: int = 32,
-        axis: int = -1,
-        epsilon: float = 1e-3,
+        axis: Axis = -1,
+        epsilon: FromZero = 1e-3,
         center: bool = True,
         scale: bool = True,
         beta_initializer: Any = "zeros",
@@ -328,21 +280,8 @@ class GroupNormalization(Rescaled):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
         self.groups = -1 if groups == -1 else arguments.whole(self, "groups", groups)
-        if not arguments.is_whole(axis):
-            raise arguments.refuse(self, "axis", axis, "a whole number")
-        self.axis = int(axis)
-        self._setup(
-            epsilon,
-            center,
-            scale,
-            beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer,
-            beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer,
-            beta_constraint=beta_constraint,
-            gamma_constraint=gamma_constraint,
-        )
 
     def build(self, input_shape: Any) -> None:
         (axis,) = arguments.axes_of(self, self.axis, len(input_shape))
@@ -381,10 +320,12 @@ class RMSNormalization(Layer):
     [[1.0, 1.0]]
     """
 
-    def __init__(self, axis: Any = -1, epsilon: float = 1e-6, **kwargs: Any) -> None:
+    axis: Any
+    epsilon: float
+
+    def __init__(self, axis: Any = -1, epsilon: FromZero = 1e-6, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.axis = axis
-        self.epsilon = arguments.number(self, "epsilon", epsilon, 0)
+        arguments.keep_given(self, locals())
 
     def build(self, input_shape: Any) -> None:
         axes = sorted(arguments.axes_of(self, self.axis, len(input_shape)))
@@ -407,10 +348,11 @@ class UnitNormalization(Layer):
     [0.6, 0.8]
     """
 
+    supports_masking = True
+
     def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = list(axis) if isinstance(axis, (list, tuple)) else axis
-        self.supports_masking = True
 
     def call(self, inputs: Any) -> Any:
         axes = arguments.axes_of(self, self.axis, inputs.ndim)

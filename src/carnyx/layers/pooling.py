@@ -1,6 +1,6 @@
-"""Pooling: max and average over windows, and over all places.
+"""Pooling: max and average over windows, over cells, and over all places.
 
-The arithmetic of windows is `ops/pooling.py`.
+The arithmetic of windows and cells is `ops/pooling.py`.
 """
 
 from __future__ import annotations
@@ -9,28 +9,35 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx.core.layer import InputSpec, Layer
 from carnyx.layers import arguments
-from carnyx.layers.arguments import documented
+from carnyx.layers.arguments import DataFormat, Padding, Window
+from carnyx.layers.spatial import SpatialLayer
 from carnyx.ops import pooling
 
 
-class Pooling(Layer):
-    """What the windowed pooling layers share; `rank` is the number of spatial axes."""
+class Pooling(SpatialLayer):
+    """What the windowed pooling layers share.
 
-    rank = 0
-    pool: Any = None
+    y[p, c] is the maximum, or the mean, of x[p * strides + o, c] over the offsets o of a window;
+    places that padding adds do not count.
 
-    def _setup(self, pool_size: Any, strides: Any, padding: str, data_format: str | None) -> None:
-        self.pool_size = arguments.sizes(self, "pool_size", pool_size, self.rank)
-        strides = self.pool_size if strides is None else strides
-        self.strides = arguments.sizes(self, "strides", strides, self.rank)
-        self.padding = arguments.choice(self, "padding", padding, ("valid", "same"))
-        self.data_format = arguments.data_format(self, data_format)
-        self.input_spec = InputSpec(ndim=self.rank + 2)
+    Args:
+        pool_size: size of the window, a number or one for each spatial axis.
+        strides: steps between windows; None for `pool_size`.
+        [shared]
+
+    Raises:
+        ValueError: sizes below 1, an unknown padding, a window larger than the input.
+    """
+
+    pool: Any = None  # of `ops.pooling`
+    pool_size: tuple[int, ...]
+    strides: tuple[int, ...] | None
+    padding: str
+    paddings = ("valid", "same")
 
     def call(self, inputs: Any) -> Any:
-        return type(self).pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
+        return self.pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
 
 
 class MaxPooling(Pooling):
@@ -40,15 +47,16 @@ class MaxPooling(Pooling):
 
     def __init__(
         self,
-        pool_size: Any = 2,
-        strides: Any = None,
-        padding: str = "valid",
-        data_format: str | None = None,
+        pool_size: Window = 2,
+        strides: Window | None = None,
+        padding: Padding = "valid",
+        data_format: DataFormat = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
-        self._setup(pool_size, strides, padding, data_format)
+        arguments.keep_given(self, locals())
+        self.strides = self.strides or self.pool_size
 
 
 class AveragePooling(Pooling):
@@ -58,117 +66,67 @@ class AveragePooling(Pooling):
 
     def __init__(
         self,
-        pool_size: Any,
-        strides: Any = None,
-        padding: str = "valid",
-        data_format: str | None = None,
+        pool_size: Window,
+        strides: Window | None = None,
+        padding: Padding = "valid",
+        data_format: DataFormat = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
-        self._setup(pool_size, strides, padding, data_format)
+        arguments.keep_given(self, locals())
+        self.strides = self.strides or self.pool_size
 
 
-_DOC = """
-
-    y[p, c] = {what} of x[p * strides + o, c] over the offsets o of a window; places that padding
-    adds do not count.
-
-    Args:
-        pool_size: size of the window, a number or one for each spatial axis.
-        strides: steps between windows; None for `pool_size`.
-        [shared]
-
-    Raises:
-        ValueError: sizes below 1, an unknown padding, a window larger than the input.
-"""
-
-
-def _complete(what: str) -> Any:
-    """Splices the shared description in after the first line of a class's docstring."""
-
-    def decorate(cls: Any) -> Any:
-        first, _, rest = cls.__doc__.partition("\n")
-        cls.__doc__ = first + _DOC.format(what=what) + rest
-        return documented("padding", "data_format")(cls)
-
-    return decorate
-
-
-@_complete("maximum")
-class MaxPooling1D(MaxPooling):
+class MaxPooling1D(MaxPooling, rank=1):
     """Maxima over windows of a sequence: [B, T, C] -> [B, T', C].
 
-    >>> import numpy as np
-    >>> MaxPooling1D()(np.arange(6.0).reshape(1, 6, 1))[0, :, 0].tolist()
+    >>> MaxPooling1D()(jnp.arange(6.0).reshape(1, 6, 1))[0, :, 0].tolist()
     [1.0, 3.0, 5.0]
     """
 
-    rank = 1
 
-
-@_complete("maximum")
-class MaxPooling2D(MaxPooling):
+class MaxPooling2D(MaxPooling, rank=2):
     """Maxima over windows of images: [B, H, W, C] -> [B, H', W', C].
 
-    >>> import numpy as np
-    >>> MaxPooling2D((2, 2))(np.ones((1, 26, 26, 32))).shape
+    >>> MaxPooling2D((2, 2))(jnp.ones((1, 26, 26, 32))).shape
     (1, 13, 13, 32)
     """
 
-    rank = 2
 
-
-@_complete("maximum")
-class MaxPooling3D(MaxPooling):
+class MaxPooling3D(MaxPooling, rank=3):
     """Maxima over windows of volumes: [B, D, H, W, C] -> [B, D', H', W', C].
 
-    >>> import numpy as np
-    >>> MaxPooling3D()(np.ones((1, 4, 6, 8, 2))).shape
+    >>> MaxPooling3D()(jnp.ones((1, 4, 6, 8, 2))).shape
     (1, 2, 3, 4, 2)
     """
 
-    rank = 3
 
-
-@_complete("mean")
-class AveragePooling1D(AveragePooling):
+class AveragePooling1D(AveragePooling, rank=1):
     """Means over windows of a sequence: [B, T, C] -> [B, T', C].
 
-    >>> import numpy as np
-    >>> AveragePooling1D(3)(np.arange(6.0).reshape(1, 6, 1))[0, :, 0].tolist()
+    >>> AveragePooling1D(3)(jnp.arange(6.0).reshape(1, 6, 1))[0, :, 0].tolist()
     [1.0, 4.0]
     """
 
-    rank = 1
 
-
-@_complete("mean")
-class AveragePooling2D(AveragePooling):
+class AveragePooling2D(AveragePooling, rank=2):
     """Means over windows of images: [B, H, W, C] -> [B, H', W', C].
 
-    >>> import numpy as np
-    >>> AveragePooling2D(2, padding="same")(np.ones((1, 5, 5, 1))).shape
+    >>> AveragePooling2D(2, padding="same")(jnp.ones((1, 5, 5, 1))).shape
     (1, 3, 3, 1)
     """
 
-    rank = 2
 
-
-@_complete("mean")
-class AveragePooling3D(AveragePooling):
+class AveragePooling3D(AveragePooling, rank=3):
     """Means over windows of volumes: [B, D, H, W, C] -> [B, D', H', W', C].
 
-    >>> import numpy as np
-    >>> AveragePooling3D(2)(np.ones((1, 4, 6, 8, 2))).shape
+    >>> AveragePooling3D(2)(jnp.ones((1, 4, 6, 8, 2))).shape
     (1, 2, 3, 4, 2)
     """
 
-    rank = 3
 
-
-@documented("data_format")
-class GlobalPooling(Layer):
+class GlobalPooling(SpatialLayer):
     """What pooling over all places shares: [B, *space, C] -> [B, C].
 
     Args:
@@ -176,137 +134,114 @@ class GlobalPooling(Layer):
         keepdims: whether the spatial axes stay, with size 1.
     """
 
-    rank = 0
+    reduce: Any = None
+    keepdims: bool
 
     def __init__(
-        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
+        self, data_format: DataFormat = None, keepdims: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.data_format = arguments.data_format(self, data_format)
-        self.keepdims = arguments.flag(self, "keepdims", keepdims)
-        self.input_spec = InputSpec(ndim=self.rank + 2)
-
-    def places(self) -> tuple[int, ...]:
-        """The spatial axes."""
+        arguments.keep_given(self, locals())
         first = 1 if self.data_format == "channels_last" else 2
-        return tuple(range(first, first + self.rank))
+        self._places = tuple(range(first, first + self.rank))
+
+    def call(self, inputs: Any) -> Any:
+        return self.reduce(inputs, self._places, keepdims=self.keepdims)
 
 
 class GlobalMaxPooling(GlobalPooling):
     """The maximum over all places."""
 
-    def call(self, inputs: Any) -> Any:
-        return jnp.max(inputs, self.places(), keepdims=self.keepdims)
+    reduce = staticmethod(jnp.max)
 
 
 class GlobalAveragePooling(GlobalPooling):
     """The mean over all places."""
 
-    def call(self, inputs: Any) -> Any:
-        return jnp.mean(inputs, self.places(), keepdims=self.keepdims)
+    reduce = staticmethod(jnp.mean)
 
 
-class GlobalMaxPooling1D(GlobalMaxPooling):
-    """Maxima over a sequence: [B, T, C] -> [B, C]; `keepdims` leaves [B, 1, C].
+class GlobalMaxPooling1D(GlobalMaxPooling, rank=1):
+    """Maxima over a sequence: [B, T, C] -> [B, C].
 
-    >>> import numpy as np
-    >>> GlobalMaxPooling1D()(np.arange(6.0).reshape(1, 3, 2)).tolist()
+    >>> GlobalMaxPooling1D()(jnp.arange(6.0).reshape(1, 3, 2)).tolist()
     [[4.0, 5.0]]
     """
 
-    rank = 1
 
+class GlobalMaxPooling2D(GlobalMaxPooling, rank=2):
+    """Maxima over images: [B, H, W, C] -> [B, C].
 
-class GlobalMaxPooling2D(GlobalMaxPooling):
-    """Maxima over images: [B, H, W, C] -> [B, C]; `keepdims` leaves [B, 1, 1, C].
-
-    >>> import numpy as np
-    >>> GlobalMaxPooling2D()(np.ones((2, 4, 4, 3))).shape
+    >>> GlobalMaxPooling2D()(jnp.ones((2, 4, 4, 3))).shape
     (2, 3)
     """
 
-    rank = 2
 
+class GlobalMaxPooling3D(GlobalMaxPooling, rank=3):
+    """Maxima over volumes: [B, D, H, W, C] -> [B, C].
 
-class GlobalMaxPooling3D(GlobalMaxPooling):
-    """Maxima over volumes: [B, D, H, W, C] -> [B, C]; `keepdims` leaves [B, 1, 1, 1, C].
-
-    >>> import numpy as np
-    >>> GlobalMaxPooling3D(keepdims=True)(np.ones((2, 4, 4, 4, 3))).shape
+    >>> GlobalMaxPooling3D(keepdims=True)(jnp.ones((2, 4, 4, 4, 3))).shape
     (2, 1, 1, 1, 3)
     """
 
-    rank = 3
 
-
-class GlobalAveragePooling1D(GlobalAveragePooling):
+class GlobalAveragePooling1D(GlobalAveragePooling, rank=1):
     """Means over a sequence: [B, T, C] -> [B, C]; masked steps (mask [B, T]) do not count.
 
     A sample without any step that counts gives 0.
 
-    >>> import numpy as np
-    >>> x = np.array([[[2.0], [4.0], [9.0]]])
-    >>> GlobalAveragePooling1D()(x, mask=np.array([[True, True, False]])).tolist()
+    >>> x = jnp.array([[[2.0], [4.0], [9.0]]])
+    >>> GlobalAveragePooling1D()(x, mask=jnp.array([[True, True, False]])).tolist()
     [[3.0]]
     """
 
-    rank = 1
-
-    def __init__(
-        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
-    ) -> None:
-        super().__init__(data_format, keepdims, **kwargs)
-        self.supports_masking = True
+    supports_masking = True
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         if mask is None:
             return super().call(inputs)
         channel = 2 if self.data_format == "channels_last" else 1
         kept = jnp.expand_dims(jnp.asarray(mask, inputs.dtype), channel)
-        total = jnp.sum(inputs * kept, self.places(), keepdims=self.keepdims)
-        count = jnp.sum(kept, self.places(), keepdims=self.keepdims)
+        total = jnp.sum(inputs * kept, self._places, keepdims=self.keepdims)
+        count = jnp.sum(kept, self._places, keepdims=self.keepdims)
         return total / jnp.maximum(count, 1)  # a wholly masked sample gives 0, not NaN
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         return None  # the axis that the mask was about is gone
 
 
-class GlobalAveragePooling2D(GlobalAveragePooling):
-    """Means over images: [B, H, W, C] -> [B, C]; `keepdims` leaves [B, 1, 1, C].
+class GlobalAveragePooling2D(GlobalAveragePooling, rank=2):
+    """Means over images: [B, H, W, C] -> [B, C].
 
-    >>> import numpy as np
-    >>> GlobalAveragePooling2D()(np.ones((2, 4, 4, 3))).shape
+    >>> GlobalAveragePooling2D()(jnp.ones((2, 4, 4, 3))).shape
     (2, 3)
     """
 
-    rank = 2
 
+class GlobalAveragePooling3D(GlobalAveragePooling, rank=3):
+    """Means over volumes: [B, D, H, W, C] -> [B, C].
 
-class GlobalAveragePooling3D(GlobalAveragePooling):
-    """Means over volumes: [B, D, H, W, C] -> [B, C]; `keepdims` leaves [B, 1, 1, 1, C].
-
-    >>> import numpy as np
-    >>> GlobalAveragePooling3D()(np.ones((2, 4, 4, 4, 3))).shape
+    >>> GlobalAveragePooling3D()(jnp.ones((2, 4, 4, 4, 3))).shape
     (2, 3)
     """
 
-    rank = 3
 
-
-class AdaptivePooling(Layer):
+class AdaptivePooling(SpatialLayer):
     """What the adaptive layers share: cells of nearly equal size, `output_size` of them an axis.
 
     Cell i of o over n places is from floor(i n / o) up to ceil((i + 1) n / o).
+
+    Args:
+        output_size: cells on each spatial axis, a number or one for each, from 1.
+        [shared]
     """
 
-    rank = 0
     pool: Any = None  # of `ops.pooling`
+    output_size: tuple[int, ...]
 
-    def __init__(self, output_size: Any, data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, output_size: Window, data_format: DataFormat = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.output_size = arguments.sizes(self, "output_size", output_size, self.rank)
-        self.data_format = arguments.data_format(self, data_format)
-        self.input_spec = InputSpec(ndim=self.rank + 2)
+        arguments.keep_given(self, locals())
 
     def call(self, inputs: Any) -> Any:
         return self.pool(inputs, self.output_size, self.data_format)
@@ -324,70 +259,52 @@ class AdaptiveMaxPooling(AdaptivePooling):
     pool = staticmethod(pooling.adaptive_max_pool)
 
 
-class AdaptiveAveragePooling1D(AdaptiveAveragePooling):
+class AdaptiveAveragePooling1D(AdaptiveAveragePooling, rank=1):
     """Means of `output_size` cells: [B, T, C] -> [B, output_size, C].
 
-    >>> import numpy as np
-    >>> AdaptiveAveragePooling1D(2)(np.ones((1, 5, 3))).shape
+    >>> AdaptiveAveragePooling1D(2)(jnp.ones((1, 5, 3))).shape
     (1, 2, 3)
     """
 
-    rank = 1
 
-
-class AdaptiveAveragePooling2D(AdaptiveAveragePooling):
+class AdaptiveAveragePooling2D(AdaptiveAveragePooling, rank=2):
     """Means of `output_size` cells an axis: [B, H, W, C] -> [B, *output_size, C].
 
-    >>> import numpy as np
-    >>> AdaptiveAveragePooling2D(2)(np.ones((1, 5, 5, 3))).shape
+    >>> AdaptiveAveragePooling2D(2)(jnp.ones((1, 5, 5, 3))).shape
     (1, 2, 2, 3)
     """
 
-    rank = 2
 
-
-class AdaptiveAveragePooling3D(AdaptiveAveragePooling):
+class AdaptiveAveragePooling3D(AdaptiveAveragePooling, rank=3):
     """Means of `output_size` cells an axis: [B, D, H, W, C] -> [B, *output_size, C].
 
-    >>> import numpy as np
-    >>> AdaptiveAveragePooling3D(2)(np.ones((1, 5, 5, 5, 3))).shape
+    >>> AdaptiveAveragePooling3D(2)(jnp.ones((1, 5, 5, 5, 3))).shape
     (1, 2, 2, 2, 3)
     """
 
-    rank = 3
 
-
-class AdaptiveMaxPooling1D(AdaptiveMaxPooling):
+class AdaptiveMaxPooling1D(AdaptiveMaxPooling, rank=1):
     """Maxima of `output_size` cells: [B, T, C] -> [B, output_size, C].
 
-    >>> import numpy as np
-    >>> AdaptiveMaxPooling1D(2)(np.ones((1, 5, 3))).shape
+    >>> AdaptiveMaxPooling1D(2)(jnp.ones((1, 5, 3))).shape
     (1, 2, 3)
     """
 
-    rank = 1
 
-
-class AdaptiveMaxPooling2D(AdaptiveMaxPooling):
+class AdaptiveMaxPooling2D(AdaptiveMaxPooling, rank=2):
     """Maxima of `output_size` cells an axis: [B, H, W, C] -> [B, *output_size, C].
 
-    >>> import numpy as np
-    >>> AdaptiveMaxPooling2D(2)(np.ones((1, 5, 5, 3))).shape
+    >>> AdaptiveMaxPooling2D(2)(jnp.ones((1, 5, 5, 3))).shape
     (1, 2, 2, 3)
     """
 
-    rank = 2
 
-
-class AdaptiveMaxPooling3D(AdaptiveMaxPooling):
+class AdaptiveMaxPooling3D(AdaptiveMaxPooling, rank=3):
     """Maxima of `output_size` cells an axis: [B, D, H, W, C] -> [B, *output_size, C].
 
-    >>> import numpy as np
-    >>> AdaptiveMaxPooling3D(2)(np.ones((1, 5, 5, 5, 3))).shape
+    >>> AdaptiveMaxPooling3D(2)(jnp.ones((1, 5, 5, 5, 3))).shape
     (1, 2, 2, 2, 3)
     """
-
-    rank = 3
 
 
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
@@ -397,12 +314,4 @@ GlobalMaxPool3D = GlobalMaxPooling3D
 GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2D
 GlobalAvgPool3D = GlobalAveragePooling3D
 
-__all__ = """
-    AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
-    AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AveragePooling1D
-    AveragePooling2D AveragePooling3D AvgPool1D AvgPool2D AvgPool3D
-    GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalAvgPool1D
-    GlobalAvgPool2D GlobalAvgPool3D GlobalMaxPool1D GlobalMaxPool2D GlobalMaxPool3D
-    GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D MaxPool1D MaxPool2D
-    MaxPool3D MaxPooling1D MaxPooling2D MaxPooling3D
-""".split()
+__all__ = [name for name in dir() if name.endswith(("1D", "2D", "3D"))]

@@ -15,6 +15,8 @@ from carnyx.core.layer import InputSpec, Layer
 from carnyx.core.symbol import KerasTensor
 from carnyx.layers import arguments
 from carnyx.layers.arguments import documented
+from carnyx.layers.spatial import SpatialLayer
+from carnyx.ops.image import METHODS
 
 
 @documented("data_format")
@@ -25,8 +27,7 @@ class Flatten(Layer):
         [shared] With "channels_first" the channels are moved last before,
             so that weights behind it mean the same in both formats.
 
-    >>> import numpy as np
-    >>> Flatten()(np.ones((2, 3, 4))).shape
+    >>> Flatten()(jnp.ones((2, 3, 4))).shape
     (2, 12)
     """
 
@@ -50,8 +51,7 @@ class Reshape(Layer):
     Raises:
         ValueError: sizes that do not multiply to the size of a sample.
 
-    >>> import numpy as np
-    >>> Reshape((-1, 2))(np.ones((5, 3, 4))).shape
+    >>> Reshape((-1, 2))(jnp.ones((5, 3, 4))).shape
     (5, 6, 2)
     """
 
@@ -96,8 +96,7 @@ class Permute(Layer):
     Raises:
         ValueError: `dims` that is no permutation, or not of as many axes as the input has.
 
-    >>> import numpy as np
-    >>> Permute((2, 1))(np.ones((5, 3, 4))).shape
+    >>> Permute((2, 1))(jnp.ones((5, 3, 4))).shape
     (5, 4, 3)
     """
 
@@ -120,8 +119,7 @@ class RepeatVector(Layer):
     Args:
         n: how often, from 1.
 
-    >>> import numpy as np
-    >>> RepeatVector(3)(np.ones((2, 4))).shape
+    >>> RepeatVector(3)(jnp.ones((2, 4))).shape
     (2, 3, 4)
     """
 
@@ -134,25 +132,17 @@ class RepeatVector(Layer):
         return jnp.repeat(inputs[:, None], self.n, axis=1)
 
 
-class SpatialLayer(Layer):
-    """What padding, cropping and upsampling share: which axes are space."""
+class Margins(SpatialLayer):
+    """Base: (before, after) on each spatial axis, in the attribute that a subclass names."""
 
-    rank = 0
-    data_format = "channels_last"
-
-    def _setup(self, data_format: str | None) -> None:
+    def _start(self, argument: str, value: Any, data_format: str | None) -> None:
         self.data_format = arguments.data_format(self, data_format)
-        self.input_spec = InputSpec(ndim=self.rank + 2)
-
-    def spread(self, values: Any, other: Any) -> list[Any]:
-        """A value for every axis of the input: `values` for space, `other` for the rest."""
-        if self.data_format == "channels_first":
-            return [other, other, *values]
-        return [other, *values, other]
+        pairs = arguments.margins(self, argument, value, self.rank)
+        setattr(self, argument, pairs[0] if self.rank == 1 else pairs)
+        self._pairs = self.spread(pairs, (0, 0))
 
 
-@documented("data_format")
-class ZeroPadding(SpatialLayer):
+class ZeroPadding(Margins):
     """Zeros around each sample's space.
 
     Args:
@@ -163,54 +153,51 @@ class ZeroPadding(SpatialLayer):
 
     def __init__(self, padding: Any = 1, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._setup(data_format)
-        pairs = arguments.margins(self, "padding", padding, self.rank)
-        self.padding = pairs[0] if self.rank == 1 else pairs
+        self._start("padding", padding, data_format)
 
     def call(self, inputs: Any) -> Any:
-        pairs = (self.padding,) if self.rank == 1 else self.padding
-        return jnp.pad(inputs, self.spread(pairs, (0, 0)))
+        return jnp.pad(inputs, self._pairs)
 
 
-class ZeroPadding1D(ZeroPadding):
+class ZeroPadding1D(ZeroPadding, rank=1):
     """Zeros before and after a sequence: [B, T, C] -> [B, before + T + after, C].
 
-    >>> import numpy as np
-    >>> ZeroPadding1D((1, 2))(np.ones((2, 3, 4))).shape
+    >>> ZeroPadding1D((1, 2))(jnp.ones((2, 3, 4))).shape
     (2, 6, 4)
     """
 
-    rank = 1
 
-
-class ZeroPadding2D(ZeroPadding):
+class ZeroPadding2D(ZeroPadding, rank=2):
     """Zeros around images: [B, H, W, C] -> [B, H', W', C].
 
-    >>> import numpy as np
-    >>> ZeroPadding2D(((1, 0), (2, 2)))(np.ones((2, 3, 4, 1))).shape
+    >>> ZeroPadding2D(((1, 0), (2, 2)))(jnp.ones((2, 3, 4, 1))).shape
     (2, 4, 8, 1)
     """
 
-    rank = 2
 
-
-class ZeroPadding3D(ZeroPadding):
+class ZeroPadding3D(ZeroPadding, rank=3):
     """Zeros around volumes: [B, D, H, W, C] -> [B, D', H', W', C].
 
-    >>> import numpy as np
-    >>> ZeroPadding3D()(np.ones((2, 3, 4, 5, 1))).shape
+    >>> ZeroPadding3D()(jnp.ones((2, 3, 4, 5, 1))).shape
     (2, 5, 6, 7, 1)
     """
 
-    rank = 3
 
+class Cropping(Margins):
+    """What the cropping layers share.
 
-class Cropping(SpatialLayer):
-    """What the cropping layers share."""
+    Args:
+        cropping: places taken off before and after on every axis: one number, a number for each
+            axis, or pairs (before, after).
+        [shared]
 
-    def crop(self, inputs: Any, pairs: Any) -> Any:
+    Raises:
+        ValueError: nothing is left of the input.
+    """
+
+    def call(self, inputs: Any) -> Any:
         slices = []
-        for axis, (before, after) in enumerate(self.spread(pairs, (0, 0))):
+        for axis, (before, after) in enumerate(self._pairs):
             size = inputs.shape[axis]
             if before + after >= size:
                 raise ValueError(
@@ -222,68 +209,38 @@ class Cropping(SpatialLayer):
         return inputs[tuple(slices)]
 
 
-class Cropping1D(Cropping):
+class Cropping1D(Cropping, rank=1):
     """A sequence without its ends: [B, T, C] -> [B, T - before - after, C].
 
-    Args:
-        cropping: steps taken off, a number for both ends or a pair (before, after).
-
-    >>> import numpy as np
-    >>> Cropping1D((1, 2))(np.ones((2, 6, 4))).shape
+    >>> Cropping1D((1, 2))(jnp.ones((2, 6, 4))).shape
     (2, 3, 4)
     """
 
-    rank = 1
-
     def __init__(self, cropping: Any = (1, 1), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._setup("channels_last")
-        self.cropping = arguments.margins(self, "cropping", cropping, 1)[0]
-
-    def call(self, inputs: Any) -> Any:
-        return self.crop(inputs, (self.cropping,))
+        self._start("cropping", cropping, "channels_last")
 
 
-@documented("data_format")
-class Cropping2D(Cropping):
+class Cropping2D(Cropping, rank=2):
     """Images without their edges: [B, H, W, C] -> [B, H', W', C].
 
-    Args:
-        cropping: rows and columns taken off: one number, one for each axis, or pairs.
-        [shared]
-
-    >>> import numpy as np
-    >>> Cropping2D(((1, 0), (2, 2)))(np.ones((2, 4, 8, 1))).shape
+    >>> Cropping2D(((1, 0), (2, 2)))(jnp.ones((2, 4, 8, 1))).shape
     (2, 3, 4, 1)
     """
-
-    rank = 2
 
     def __init__(
         self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self._setup(data_format)
-        self.cropping = arguments.margins(self, "cropping", cropping, 2)
-
-    def call(self, inputs: Any) -> Any:
-        return self.crop(inputs, self.cropping)
+        self._start("cropping", cropping, data_format)
 
 
-@documented("data_format")
-class Cropping3D(Cropping):
+class Cropping3D(Cropping, rank=3):
     """Volumes without their edges: [B, D, H, W, C] -> [B, D', H', W', C].
 
-    Args:
-        cropping: planes, rows and columns taken off: one number, one for each axis, or pairs.
-        [shared]
-
-    >>> import numpy as np
-    >>> Cropping3D(1)(np.ones((2, 3, 4, 5, 1))).shape
+    >>> Cropping3D(1)(jnp.ones((2, 3, 4, 5, 1))).shape
     (2, 1, 2, 3, 1)
     """
-
-    rank = 3
 
     def __init__(
         self,
@@ -292,67 +249,50 @@ class Cropping3D(Cropping):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._setup(data_format)
-        self.cropping = arguments.margins(self, "cropping", cropping, 3)
-
-    def call(self, inputs: Any) -> Any:
-        return self.crop(inputs, self.cropping)
+        self._start("cropping", cropping, data_format)
 
 
 class UpSampling(SpatialLayer):
-    """What the upsampling layers share: nearest neighbours, that is, repetition."""
+    """What the upsampling layers share.
 
-    def repeat(self, inputs: Any, sizes: Any) -> Any:
-        for axis, times in enumerate(self.spread(sizes, 1)):
+    Args:
+        size: how often each place is there afterwards, from 1: a number for each axis, or one.
+        [shared]
+    """
+
+    def _start(self, size: Any, data_format: str | None) -> None:
+        self.data_format = arguments.data_format(self, data_format)
+        sizes = arguments.sizes(self, "size", size, self.rank)
+        self.size = sizes[0] if self.rank == 1 else sizes
+        self._times = self.spread(sizes, 1)
+
+    def call(self, inputs: Any) -> Any:
+        for axis, times in enumerate(self._times):
             if times > 1:
                 inputs = jnp.repeat(inputs, times, axis=axis)
         return inputs
 
 
-class UpSampling1D(UpSampling):
+class UpSampling1D(UpSampling, rank=1):
     """Each step of a sequence `size` times: [B, T, C] -> [B, T * size, C].
 
-    >>> import numpy as np
-    >>> UpSampling1D(2)(np.array([[[1.0], [2.0]]]))[0, :, 0].tolist()
+    >>> UpSampling1D(2)(jnp.array([[[1.0], [2.0]]]))[0, :, 0].tolist()
     [1.0, 1.0, 2.0, 2.0]
     """
 
-    rank = 1
-
     def __init__(self, size: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._setup("channels_last")
-        self.size = arguments.whole(self, "size", size)
-
-    def call(self, inputs: Any) -> Any:
-        return self.repeat(inputs, (self.size,))
+        self._start(size, "channels_last")
 
 
-INTERPOLATIONS = {
-    "nearest": "nearest",
-    "bilinear": "linear",
-    "bicubic": "cubic",
-    "lanczos3": "lanczos3",
-    "lanczos5": "lanczos5",
-}
-
-
-@documented("data_format")
-class UpSampling2D(UpSampling):
+class UpSampling2D(UpSampling, rank=2):
     """Images enlarged: [B, H, W, C] -> [B, H * size[0], W * size[1], C].
-
-    Args:
-        size: factors from 1, one for each axis or one for both.
-        [shared]
         interpolation: "nearest" (repetition), "bilinear", "bicubic", "lanczos3" or "lanczos5",
             with pixels as areas: places are compared at the centres of pixels.
 
-    >>> import numpy as np
-    >>> UpSampling2D((2, 3))(np.ones((1, 4, 5, 2))).shape
+    >>> UpSampling2D((2, 3))(jnp.ones((1, 4, 5, 2))).shape
     (1, 8, 15, 2)
     """
-
-    rank = 2
 
     def __init__(
         self,
@@ -362,44 +302,28 @@ class UpSampling2D(UpSampling):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._setup(data_format)
-        self.size = arguments.sizes(self, "size", size, 2)
-        self.interpolation = arguments.choice(
-            self, "interpolation", interpolation, tuple(INTERPOLATIONS)
-        )
+        self._start(size, data_format)
+        self.interpolation = arguments.choice(self, "interpolation", interpolation, tuple(METHODS))
 
     def call(self, inputs: Any) -> Any:
         if self.interpolation == "nearest":
-            return self.repeat(inputs, self.size)
-        factors = self.spread(self.size, 1)
-        shape = [n * k for n, k in zip(inputs.shape, factors, strict=True)]
-        return jax.image.resize(inputs, shape, INTERPOLATIONS[self.interpolation])
+            return super().call(inputs)
+        shape = [n * times for n, times in zip(inputs.shape, self._times, strict=True)]
+        return jax.image.resize(inputs, shape, METHODS[self.interpolation])
 
 
-@documented("data_format")
-class UpSampling3D(UpSampling):
+class UpSampling3D(UpSampling, rank=3):
     """Volumes enlarged by repetition: [B, D, H, W, C] -> [B, D * a, H * b, W * c, C].
 
-    Args:
-        size: factors (a, b, c) from 1, one for each axis or one for all.
-        [shared]
-
-    >>> import numpy as np
-    >>> UpSampling3D(2)(np.ones((1, 2, 3, 4, 1))).shape
+    >>> UpSampling3D(2)(jnp.ones((1, 2, 3, 4, 1))).shape
     (1, 4, 6, 8, 1)
     """
-
-    rank = 3
 
     def __init__(
         self, size: Any = (2, 2, 2), data_format: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self._setup(data_format)
-        self.size = arguments.sizes(self, "size", size, 3)
-
-    def call(self, inputs: Any) -> Any:
-        return self.repeat(inputs, self.size)
+        self._start(size, data_format)
 
 
 __all__ = """

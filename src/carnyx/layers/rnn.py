@@ -12,10 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from carnyx import activations
-from carnyx.core.config import serialize_object
-from carnyx.core.layer import BASE_CONFIG, InputSpec, Layer, call_parameters
+from carnyx.core.config import snake_case
+from carnyx.core.layer import InputSpec, Layer, call_parameters
 from carnyx.core.variable import Variable
+from carnyx.layers import arguments
+from carnyx.layers.arguments import Fraction, Whole
 from carnyx.layers.cells import (
     GRUCell,
     LSTMCell,
@@ -27,7 +28,7 @@ from carnyx.layers.cells import (
 from carnyx.ops import recurrent
 
 
-class RNN(Layer):
+class RNN(arguments.Declared, Layer):
     """Runs a cell over the time axis: sequences [B, T, D] -> [B, U], or [B, T, U].
 
     Args:
@@ -46,6 +47,7 @@ class RNN(Layer):
     (2, 5, 3)
     """
 
+    supports_masking = True
     rank = 0  # how many axes of space a step has
 
     def __init__(
@@ -69,13 +71,8 @@ class RNN(Layer):
             )
         self.cell = cell
         self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
-        self.go_backwards, self.stateful, self.unroll = (
-            bool(go_backwards),
-            bool(stateful),
-            bool(unroll),
-        )
-        self.zero_output_for_mask = bool(zero_output_for_mask)
-        self.supports_masking = True
+        self.go_backwards, self.stateful = bool(go_backwards), bool(stateful)
+        self.unroll, self.zero_output_for_mask = bool(unroll), bool(zero_output_for_mask)
         self.input_spec = InputSpec(ndim=3 + self.rank)
         self.states: list[Variable] | None = None
 
@@ -101,22 +98,15 @@ class RNN(Layer):
                 state.kind = "state"
 
     def call(
-        self,
-        sequences: Any,
-        initial_state: Any = None,
-        mask: Any = None,
-        training: bool = False,
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
     ) -> Any:
         if not sequences.shape[1]:
             raise ValueError("the sequences have no steps: axis 1, time, must have size 1 or more")
         zeros = self._start(sequences.shape)
         tree = jax.tree.structure(zeros)
-        if initial_state is not None:
-            states = jax.tree.leaves(initial_state)
-        elif self.stateful:
-            states = [v.value for v in self.states or ()]
-        else:
-            states = jax.tree.leaves(zeros)
+        if initial_state is None:
+            initial_state = [v.value for v in self.states or ()] if self.stateful else zeros
+        states = jax.tree.leaves(initial_state)
         if len(states) != tree.num_leaves:
             raise ValueError(
                 f"the cell has {tree.num_leaves} states and `initial_state` {len(states)}."
@@ -138,24 +128,18 @@ class RNN(Layer):
 
     def run(self, sequences: Any, states: Any, mask: Any, training: bool) -> tuple[Any, Any]:
         """(outputs of all steps [B, T, U], last states), by stepping the cell."""
-        step = self._cell_step(sequences, states, training)
-        return recurrent.scan_cell(
-            step,
-            sequences,
-            states,
-            mask=mask,
-            go_backwards=self.go_backwards,
-            unroll=self.unroll,
-            zero_output_for_mask=self.zero_output_for_mask,
-        )
-
-    def _cell_step(self, sequences: Any, states: Any, training: bool) -> Any:
-        """A function (inputs, states) -> (output, states); dropout masks are drawn here, once."""
         cell = self.cell
-        if isinstance(cell, RecurrentCell):
+        if isinstance(cell, RecurrentCell):  # one mask of dropout for all steps
             masks = cell.dropout_masks(sequences[:, 0], jax.tree.leaves(states)[0], training)
-            return lambda x, s: cell.step(x, s, masks)
-        return lambda x, s: cell(x, s, training=training) if _trains(cell) else cell(x, s)
+            return self._scan(lambda x, s: cell.step(x, s, masks), sequences, states, mask)
+        trains = "training" in call_parameters(type(cell).call)
+        options = {"training": training} if trains else {}
+        return self._scan(lambda x, s: cell(x, s, **options), sequences, states, mask)
+
+    def _scan(self, step: Any, sequences: Any, states: Any, mask: Any) -> tuple[Any, Any]:
+        names = "go_backwards", "unroll", "zero_output_for_mask"
+        options = {name: getattr(self, name) for name in names}
+        return recurrent.scan_cell(step, sequences, states, mask=mask, **options)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         masks = jax.tree.leaves(previous_mask)
@@ -177,36 +161,48 @@ class RNN(Layer):
 
     reset_state = reset_states
 
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        if type(self) is RNN:
-            config["cell"] = serialize_object(self.cell)
-        return config
-
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        if name == "cell" and type(self) is not RNN:  # LSTM and its kin describe their cell
-            return False
+        if name == "cell" and owner is RNN and type(self).__init__ is not RNN.__init__:
+            return False  # the subclass makes it
         return super()._in_config(name, value, default, owner)
 
-    def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
-        own = type(self) is RNN or name in vars(self) or name in BASE_CONFIG
-        if not own and hasattr(self.cell, name):
+
+class CellLayer(RNN):
+    """What layers share that make their cell: SimpleRNN, LSTM, GRU, and `conv_rnn.py`'s. Their
+    arguments are the cell's and RNN's, and the cell's can be read from the layer too."""
+
+    fused: Any = None  # the run over time as one operation of `ops/recurrent.py`
+
+    def _make(self, cell: Any, given: dict[str, Any], **more: Any) -> None:
+        """The work of a constructor, from its `locals()`."""
+        own = {key: given[key] for key in given.keys() - {"self", "kwargs", "use_cudnn"}}
+        run = {*call_parameters(RNN.__init__), "activity_regularizer"} & own.keys()
+        of_cell = {key: own[key] for key in own.keys() - run}
+        kwargs = {**{key: own[key] for key in run}, **given["kwargs"]}
+        more |= {"dtype": kwargs.get("dtype"), "name": snake_case(cell.__name__)}
+        RNN.__init__(self, cell(**of_cell, **more), **kwargs)
+        self._of_cell = tuple(of_cell)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in vars(self).get("_of_cell", ()):
             return getattr(self.cell, name)
-        return super()._config_value(name, recorded, owner)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def run(self, sequences: Any, states: Any, mask: Any, training: bool) -> tuple[Any, Any]:
+        """As one operation, if there is one for these options, else step by step."""
+        cell, fused = self.cell, self.fused
+        stepped = self.unroll or (training and cell.recurrent_dropout)
+        if fused is None or stepped or not cell.is_standard:
+            return super().run(sequences, states, mask, training)
+        keep, _ = cell.dropout_masks(sequences[:, 0], states[0], training)
+        x = sequences if keep is None else sequences * keep[:, None]
+        weights = cell.kernel.value, cell.recurrent_kernel.value, cell.bias_value(x.dtype)
+        options = {"mask": mask, "go_backwards": self.go_backwards}
+        outputs, *last = fused(x, *states, *weights, **options)
+        return outputs, last
 
 
-def _trains(cell: Any) -> bool:
-    return "training" in call_parameters(type(cell).call)
-
-
-def own_arguments(options: dict[str, Any], *left_out: str) -> dict[str, Any]:
-    """The constructor's arguments that go to the cell."""
-    skipped = {"self", "kwargs", "__class__", "activity_regularizer", "use_cudnn", *left_out}
-    skipped |= {"return_sequences", "return_state", "go_backwards", "stateful", "unroll"}
-    return {key: value for key, value in options.items() if key not in skipped}
-
-
-class SimpleRNN(RNN):
+class SimpleRNN(CellLayer):
     """A plain recurrent layer over time: h[t] = activation(x[t] W + h[t-1] U + b).
 
     sequences [B, T, D] -> [B, U], or [B, T, U] with `return_sequences`. See `SimpleRNNCell` and
@@ -218,7 +214,7 @@ class SimpleRNN(RNN):
 
     def __init__(
         self,
-        units: int,
+        units: Whole,
         activation: Any = "tanh",
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
@@ -231,8 +227,8 @@ class SimpleRNN(RNN):
         kernel_constraint: Any = None,
         recurrent_constraint: Any = None,
         bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
+        dropout: Fraction = 0.0,
+        recurrent_dropout: Fraction = 0.0,
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
@@ -241,22 +237,10 @@ class SimpleRNN(RNN):
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        cell = SimpleRNNCell(
-            **own_arguments(dict(locals())), dtype=kwargs.get("dtype"), name="simple_rnn_cell"
-        )
-        super().__init__(
-            cell,
-            return_sequences,
-            return_state,
-            go_backwards,
-            stateful,
-            unroll,
-            activity_regularizer=activity_regularizer,
-            **kwargs,
-        )
+        self._make(SimpleRNNCell, locals())
 
 
-class LSTM(RNN):
+class LSTM(CellLayer):
     """Long short-term memory over time: sequences [B, T, D] -> [B, U], or [B, T, U].
 
     See `LSTMCell` for the equations and the weights, `RNN` for the other arguments. With tanh and
@@ -266,9 +250,11 @@ class LSTM(RNN):
     (2, 5, 3)
     """
 
+    fused = staticmethod(recurrent.lstm)
+
     def __init__(
         self,
-        units: int,
+        units: Whole,
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
@@ -283,8 +269,8 @@ class LSTM(RNN):
         kernel_constraint: Any = None,
         recurrent_constraint: Any = None,
         bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
+        dropout: Fraction = 0.0,
+        recurrent_dropout: Fraction = 0.0,
         seed: Any = None,
         return_sequences: bool = False,
         return_state: bool = False,
@@ -295,42 +281,11 @@ class LSTM(RNN):
         **kwargs: Any,
     ) -> None:
         kwargs.pop("implementation", None)
-        cell = LSTMCell(
-            **own_arguments(dict(locals())), dtype=kwargs.get("dtype"), name="lstm_cell"
-        )
-        super().__init__(
-            cell,
-            return_sequences,
-            return_state,
-            go_backwards,
-            stateful,
-            unroll,
-            activity_regularizer=activity_regularizer,
-            **kwargs,
-        )
+        self._make(LSTMCell, locals())
         self.use_cudnn = use_cudnn
 
-    def run(self, sequences: Any, states: Any, mask: Any, training: bool) -> tuple[Any, Any]:
-        cell = self.cell
-        if not _is_standard(cell) or self.unroll or (training and cell.recurrent_dropout):
-            return super().run(sequences, states, mask, training)
-        sequences = _dropped(cell, sequences, states, training)
-        bias = _bias_of(cell, sequences.dtype)
-        h, c = states
-        outputs, h, c = recurrent.lstm(
-            sequences,
-            h,
-            c,
-            cell.kernel.value,
-            cell.recurrent_kernel.value,
-            bias,
-            mask=mask,
-            go_backwards=self.go_backwards,
-        )
-        return outputs, [h, c]
 
-
-class GRU(RNN):
+class GRU(CellLayer):
     """Gated recurrent units over time: sequences [B, T, D] -> [B, U], or [B, T, U].
 
     See `GRUCell` for the equations and the weights, `RNN` for the other arguments.
@@ -341,7 +296,7 @@ class GRU(RNN):
 
     def __init__(
         self,
-        units: int,
+        units: Whole,
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
@@ -355,8 +310,8 @@ class GRU(RNN):
         kernel_constraint: Any = None,
         recurrent_constraint: Any = None,
         bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
+        dropout: Fraction = 0.0,
+        recurrent_dropout: Fraction = 0.0,
         seed: Any = None,
         return_sequences: bool = False,
         return_state: bool = False,
@@ -368,50 +323,11 @@ class GRU(RNN):
         **kwargs: Any,
     ) -> None:
         kwargs.pop("implementation", None)
-        cell = GRUCell(**own_arguments(dict(locals())), dtype=kwargs.get("dtype"), name="gru_cell")
-        super().__init__(
-            cell,
-            return_sequences,
-            return_state,
-            go_backwards,
-            stateful,
-            unroll,
-            activity_regularizer=activity_regularizer,
-            **kwargs,
-        )
+        self._make(GRUCell, locals())
         self.use_cudnn = use_cudnn
 
-    def run(self, sequences: Any, states: Any, mask: Any, training: bool) -> tuple[Any, Any]:
-        cell = self.cell
-        if not _is_standard(cell) or self.unroll or (training and cell.recurrent_dropout):
-            return super().run(sequences, states, mask, training)
-        sequences = _dropped(cell, sequences, states, training)
-        outputs, h = recurrent.gru(
-            sequences,
-            states[0],
-            cell.kernel.value,
-            cell.recurrent_kernel.value,
-            _bias_of(cell, sequences.dtype),
-            reset_after=cell.reset_after,
-            mask=mask,
-            go_backwards=self.go_backwards,
-        )
-        return outputs, [h]
-
-
-def _is_standard(cell: Any) -> bool:
-    return cell.activation is activations.tanh and cell.recurrent_activation is activations.sigmoid
-
-
-def _dropped(cell: Any, sequences: Any, states: Any, training: bool) -> Any:
-    mask, _ = cell.dropout_masks(sequences[:, 0], states[0], training)
-    return sequences if mask is None else sequences * mask[:, None]
-
-
-def _bias_of(cell: Any, dtype: Any) -> Any:
-    if cell.bias is not None:
-        return cell.bias.value
-    return jnp.zeros(cell._bias_shape(), dtype)
+    def fused(self, *arrays: Any, **options: Any) -> Any:
+        return recurrent.gru(*arrays, reset_after=self.cell.reset_after, **options)
 
 
 MERGES = {
@@ -423,7 +339,7 @@ MERGES = {
 }
 
 
-class Bidirectional(Layer):
+class Bidirectional(arguments.Declared, Layer):
     """Runs a recurrent layer forwards and its twin backwards, and joins the two outputs.
 
     Args:
@@ -437,6 +353,9 @@ class Bidirectional(Layer):
     >>> Bidirectional(LSTM(3))(jnp.ones((2, 5, 4))).shape
     (2, 6)
     """
+
+    supports_masking = True
+    unsaved = ("weights",)
 
     def __init__(
         self,
@@ -452,7 +371,6 @@ class Bidirectional(Layer):
             raise ValueError(
                 f"Bidirectional: merge_mode is one of {list(MERGES)}. Received: {merge_mode!r}"
             )
-        kwargs.setdefault("name", None)
         super().__init__(**kwargs)
         self.layer = layer
         self.forward_layer = _twin(layer, "forward", None)
@@ -463,17 +381,14 @@ class Bidirectional(Layer):
                 f"go_backwards={not layer.go_backwards}."
             )
         self.merge_mode = merge_mode
-        self._given_backward = backward_layer is not None
         self.return_sequences, self.return_state = layer.return_sequences, layer.return_state
         self.stateful = layer.stateful
-        self.supports_masking = True
         self.input_spec = layer.input_spec
         self._initial_weights = weights
 
-    def _owned(self, kind: Any) -> Any:
-        for name, value in (("forward", self.forward_layer), ("backward", self.backward_layer)):
-            if isinstance(kind, type) and isinstance(value, kind) and name:
-                yield value
+    def _owned(self, kind: Any) -> Any:  # not `layer`, a pattern that has no weights
+        pair = (self.forward_layer, self.backward_layer)
+        return (layer for layer in pair if isinstance(kind, type) and isinstance(layer, kind))
 
     def build(self, sequences_shape: Any) -> None:
         for layer in (self.forward_layer, self.backward_layer):
@@ -514,17 +429,9 @@ class Bidirectional(Layer):
 
     reset_state = reset_states
 
-    def get_config(self) -> dict[str, Any]:
-        config = {
-            "name": self.name,
-            "trainable": self.trainable,
-            "dtype": super().get_config()["dtype"],
-            "merge_mode": self.merge_mode,
-            "layer": serialize_object(self.layer),
-        }
-        if self._given_backward:
-            config["backward_layer"] = serialize_object(self.backward_layer)
-        return config
+    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
+        given = name != "backward_layer" or value is not None
+        return given and super()._in_config(name, value, default, owner)
 
 
 def _twin(layer: Any, prefix: str, go_backwards: bool | None) -> Any:

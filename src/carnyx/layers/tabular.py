@@ -36,6 +36,11 @@ def host_array(value: Any) -> Any:
 
 def batches_of(layer: Any, data: Any) -> Iterator[np.ndarray]:
     """The arrays that `adapt` was given: one array, or those of an iterable of batches."""
+    if layer.given:
+        raise ValueError(
+            f"{type(layer).__name__} '{layer.name}' was given its {layer.learns}, so adapt() would "
+            "change nothing. Leave that out to learn it."
+        )
     if hasattr(data, "shape") or isinstance(data, (list, tuple)):
         yield host_array(data)
         return
@@ -77,7 +82,7 @@ def rank(edges: Any, values: Any) -> Any:
     return found
 
 
-class NumberLayer(Layer):
+class NumberLayer(arguments.Declared, Layer):
     """Base: the numbers may come in lists, as in Keras."""
 
     def _convert(self, structure: Any) -> Any:
@@ -92,15 +97,15 @@ class Rescaling(NumberLayer):
     Args:
         scale, offset: numbers, or arrays that broadcast to the inputs.
 
-    >>> import numpy as np
     >>> Rescaling(1 / 255)(np.array([[0, 255]], "uint8")).tolist()
     [[0.0, 1.0]]
     """
 
+    supports_masking = True
+
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.scale, self.offset = scale, offset
-        self.supports_masking = True
 
     def call(self, inputs: Any) -> Any:
         scale, offset = (jnp.asarray(v, self.compute_dtype) for v in (self.scale, self.offset))
@@ -118,12 +123,14 @@ class Normalization(NumberLayer):
     Raises:
         ValueError: one of mean and variance without the other; called before `adapt`.
 
-    >>> import numpy as np
     >>> layer = Normalization()
     >>> layer.adapt(np.array([[1.0, 10.0], [3.0, 30.0]]))
     >>> layer(np.array([[3.0, 10.0]])).tolist()
     [[1.0, -1.0]]
     """
+
+    supports_masking = True
+    learns = "mean and variance"
 
     def __init__(
         self,
@@ -134,8 +141,8 @@ class Normalization(NumberLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.axis = () if axis is None else axis if isinstance(axis, (list, tuple)) else (axis,)
-        self.axis = tuple(self.axis)
+        axes = axis if isinstance(axis, (list, tuple)) else (axis,)
+        self.axis = () if axis is None else tuple(axes)
         if (mean is None) != (variance is None):
             raise ValueError(
                 f"Normalization '{self.name}': mean and variance are given together, or neither. "
@@ -143,7 +150,6 @@ class Normalization(NumberLayer):
             )
         self.given = None if mean is None else (np.asarray(mean), np.asarray(variance))
         self.invert = arguments.flag(self, "invert", invert)
-        self.supports_masking = True
 
     def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
         if name in ("mean", "variance"):
@@ -175,11 +181,6 @@ class Normalization(NumberLayer):
 
         Batches are joined by Chan et al. (1979), so that their sizes do not matter.
         """
-        if self.given is not None:
-            raise ValueError(
-                f"Normalization '{self.name}' was given its mean and variance, so adapt() would "
-                "change nothing. Leave them out to learn them."
-            )
         count, mean, squares = 0, np.zeros(()), np.zeros(())
         for batch in batches_of(self, data):
             if not self.built:
@@ -238,10 +239,11 @@ class CategoryEncoding(NumberLayer):
 
     Call argument count_weights: numbers like the inputs, summed instead of counted.
 
-    >>> import numpy as np
     >>> CategoryEncoding(4, output_mode="count")(np.array([[1, 3, 3]])).tolist()
     [[0.0, 1.0, 0.0, 2.0]]
     """
+
+    unsaved = ("sparse", "autocast")
 
     def __init__(
         self,
@@ -255,10 +257,6 @@ class CategoryEncoding(NumberLayer):
         self.output_mode = arguments.choice(self, "output_mode", output_mode, ENCODINGS)
         dense_only(self, sparse)
 
-    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        hidden = name in ("sparse", "autocast")
-        return not hidden and super()._in_config(name, value, default, owner)
-
     def call(self, inputs: Any, count_weights: Any = None) -> Any:
         if count_weights is not None and self.output_mode != "count":
             raise ValueError(
@@ -271,9 +269,8 @@ class CategoryEncoding(NumberLayer):
                     f"categories lie in [0, {self.num_tokens}); received some from "
                     f"{values.min()} to {values.max()}. Raise num_tokens or mend the data."
                 )
-        indices = inputs.astype("int32")
-        size, mode = self.num_tokens, self.output_mode
-        return encode(indices, size, mode, count_weights, self.compute_dtype)
+        how = self.num_tokens, self.output_mode, count_weights, self.compute_dtype
+        return encode(inputs.astype("int32"), *how)
 
 
 def dense_only(layer: Any, sparse: bool) -> None:
@@ -296,10 +293,13 @@ class Discretization(NumberLayer):
     Raises:
         ValueError: not exactly one of bin_boundaries and num_bins; called before `adapt`.
 
-    >>> import numpy as np
     >>> Discretization([0.0, 1.0])(np.array([-1.0, 0.0, 0.5, 7.0])).tolist()
     [0, 1, 1, 2]
     """
+
+    unsaved = ("trainable", "autocast")
+    plain_dtype = True
+    learns = "bin_boundaries"
 
     def __init__(
         self,
@@ -311,7 +311,6 @@ class Discretization(NumberLayer):
         dtype: Any = None,
         name: str | None = None,
     ) -> None:
-        modes = ("int", *ENCODINGS)
         super().__init__(name=name, dtype=dtype, autocast=False)
         if (bin_boundaries is None) == (num_bins is None):
             raise ValueError(
@@ -324,7 +323,7 @@ class Discretization(NumberLayer):
             raise arguments.refuse(self, "bin_boundaries", bin_boundaries, "rising numbers")
         self.num_bins = None if num_bins is None else arguments.whole(self, "num_bins", num_bins, 2)
         self.epsilon = epsilon
-        self.output_mode = arguments.choice(self, "output_mode", output_mode, modes)
+        self.output_mode = arguments.choice(self, "output_mode", output_mode, ("int", *ENCODINGS))
         dense_only(self, sparse)
 
     @property
@@ -341,22 +340,8 @@ class Discretization(NumberLayer):
         layer.bin_boundaries = list(config["bin_boundaries"])
         return layer
 
-    def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
-        if name == "dtype":
-            return self.dtype
-        return super()._config_value(name, recorded, owner)
-
-    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        hidden = name in ("trainable", "autocast")
-        return not hidden and super()._in_config(name, value, default, owner)
-
     def adapt(self, data: Any) -> None:
         """Finds the boundaries: quantiles of all numbers of an array or of batches."""
-        if self.given:
-            raise ValueError(
-                f"Discretization '{self.name}' was given its bin_boundaries, so adapt() would "
-                "change nothing. Give num_bins instead to learn them."
-            )
         values = np.sort(np.concatenate([b.ravel() for b in batches_of(self, data)]))
         if not values.size:
             raise ValueError(f"Discretization '{self.name}': adapt() was given no data.")
@@ -375,6 +360,4 @@ class Discretization(NumberLayer):
         return encode(indices, size, self.output_mode, dtype=self.compute_dtype)
 
 
-__all__ = """
-    CategoryEncoding Discretization Normalization Rescaling
-""".split()
+__all__ = ["CategoryEncoding", "Discretization", "Normalization", "Rescaling"]

@@ -12,7 +12,7 @@ import numpy as np
 
 from carnyx.core import dtypes
 from carnyx.layers import arguments, hashing, tabular
-from carnyx.layers.lookup import TABLE, StringTable
+from carnyx.layers.lookup import StringTable
 
 LOWER, STRIP = "lower", "strip_punctuation"
 STANDARDS = ("lower_and_strip_punctuation", LOWER, STRIP)
@@ -20,7 +20,6 @@ LOWERED, PUNCTUATION = bytes(range(256)).lower(), string.punctuation.encode()
 AT_ONCE = 64  # texts: few enough for their words to be in the cache still when they are looked up
 
 
-@arguments.documented(*TABLE, "encoding")
 class TextVectorization(StringTable):
     """Texts as the indices of their words, or as counts of them.
 
@@ -71,11 +70,11 @@ class TextVectorization(StringTable):
         self._widths = _widths_of(self, ngrams)
         self.output_sequence_length = output_sequence_length
         if output_sequence_length is not None:
+            name = "output_sequence_length"
             if self.output_mode != "int":
                 expected = "None but for output_mode='int'"
-                argument = "output_sequence_length"
-                raise arguments.refuse(self, argument, output_sequence_length, expected)
-            arguments.whole(self, "output_sequence_length", output_sequence_length)
+                raise arguments.refuse(self, name, output_sequence_length, expected)
+            arguments.whole(self, name, output_sequence_length)
         self.ragged = ragged
         if ragged:
             raise arguments.refuse(self, "ragged", ragged, "False: outputs are dense arrays")
@@ -198,6 +197,4 @@ def _widths_of(layer: Any, ngrams: Any) -> tuple[int, ...] | None:
     return tuple(widths)
 
 
-__all__ = """
-    TextVectorization
-""".split()
+__all__ = ["TextVectorization"]

@@ -6,6 +6,7 @@ own, and so are recurrence, attention and the cross-entropies.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -421,6 +422,19 @@ def _broadcast(x: Any, v: Any, axis: Any) -> Any:
     return jnp.reshape(v, [x.shape[a] if a in axes else 1 for a in range(x.ndim)])
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _variance(x: Any, mean: Any, axes: tuple[int, ...]) -> Any:
+    """mean((x - mean)^2) for the mean of x, which being the least of all makes the slope by the
+    mean 0: computing that 0 would cost a pass over x, half the time of a batch normalisation."""
+    return jnp.mean(jnp.square(x - mean), axes, keepdims=True)
+
+
+@_variance.defjvp
+def _variance_slope(axes: Any, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    (x, mean), slope = primals, tangents[0]
+    return _variance(x, mean, axes), 2 * jnp.mean((x - mean) * slope, axes, keepdims=True)
+
+
 @op
 def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False) -> Any:
     """Mean and variance over `axes`, accumulated in float32: mean(x), mean((x - mean)^2).
@@ -431,7 +445,7 @@ def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = Fals
     axes = tuple(axes) if isinstance(axes, (list, tuple)) else (axes,)
     wide = widened(jnp.asarray(x))
     mean = jnp.mean(wide, axes, keepdims=True)
-    variance = jnp.mean(jnp.square(wide - mean), axes, keepdims=True)
+    variance = _variance(wide, mean, axes)
     if not keepdims:
         mean, variance = jnp.squeeze(mean, axes), jnp.squeeze(variance, axes)
     return mean.astype(x.dtype), variance.astype(x.dtype)

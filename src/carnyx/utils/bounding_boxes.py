@@ -51,6 +51,7 @@ def clip_to_image_size(
     ... ].tolist()
     [[0.0, 2.0, 4.0, 8.0]]
     """
+    corners = "xyxy"
     if ops.is_relative(bounding_box_format):
         corners, height, width = "rel_xyxy", 1, 1
     elif height is None or width is None:
@@ -58,16 +59,9 @@ def clip_to_image_size(
             "clip_to_image_size: boxes in pixels need the image's height and width. Received: "
             f"height={height}, width={width}, bounding_box_format={bounding_box_format!r}."
         )
-    else:
-        corners = "xyxy"
-
-    def converted(boxes: Any, source: str, target: str) -> Any:
-        return ops.convert(boxes, source, target, dtype=None)
-
-    boxes = converted(bounding_boxes["boxes"], bounding_box_format, corners)
+    boxes = ops.convert(bounding_boxes["boxes"], bounding_box_format, corners, dtype=None)
     out = ops.clip({**bounding_boxes, "boxes": boxes}, height, width)
-    out["boxes"] = converted(out["boxes"], corners, bounding_box_format)
-    return out
+    return out | {"boxes": ops.convert(out["boxes"], corners, bounding_box_format, dtype=None)}
 
 
 def crop(
@@ -279,14 +273,7 @@ def _encoding(name: str, variance: Any) -> tuple[str, Any]:
     return name.lower(), scale
 
 
-__all__ = [
-    "affine_transform",
-    "clip_to_image_size",
-    "compute_ciou",
-    "compute_iou",
-    "convert_format",
-    "crop",
-    "decode_deltas_to_boxes",
-    "encode_box_to_deltas",
-    "pad",
-]
+__all__ = """
+    affine_transform clip_to_image_size compute_ciou compute_iou convert_format crop
+    decode_deltas_to_boxes encode_box_to_deltas pad
+""".split()
