@@ -27,6 +27,7 @@ from carnyx.train.hooks import HOOKS, Callback, CallbackList, History, ProgbarLo
 from carnyx.train.monitor import MonitorCallback
 from carnyx.train.orbax import OrbaxCheckpoint
 from carnyx.train.tensorboard import TensorBoard
+from carnyx.train.trackers import MlflowCallback, WandbMetricsLogger
 
 
 class EarlyStopping(MonitorCallback):
@@ -557,6 +558,7 @@ __all__ = [
     "History",
     "LambdaCallback",
     "LearningRateScheduler",
+    "MlflowCallback",
     "ModelCheckpoint",
     "OrbaxCheckpoint",
     "ProgbarLogger",
@@ -565,4 +567,5 @@ __all__ = [
     "SwapEMAWeights",
     "TensorBoard",
     "TerminateOnNaN",
+    "WandbMetricsLogger",
 ]
