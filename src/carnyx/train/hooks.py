@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from carnyx.train.progress import Progbar
+from carnyx.train.progress import Page, Progbar, notebook_page
 
 MODES = ("train", "test", "predict")
 BATCH_HOOKS = tuple(f"on_{mode}_batch_{when}" for mode in MODES for when in ("begin", "end"))
@@ -370,12 +370,15 @@ class ProgbarLogger(Callback):
     def __init__(self) -> None:
         super().__init__()
         self._bar: Progbar | None = None
+        self._page: Page | None = None  # which all epochs share
         self._training = False
 
     def _start(self, prefix: str) -> None:
         self.close()
         params = self.params or {}
         self._bar = Progbar(params.get("steps"), verbose=params.get("verbose", 1), prefix=prefix)
+        if self._bar.page is not None:
+            self._bar.page = self._page or self._bar.page
 
     def _step(self, batch: int, logs: Any) -> None:
         bar = self._bar
@@ -399,10 +402,10 @@ class ProgbarLogger(Callback):
         self.close()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._training = True
+        self._training, self._page = True, notebook_page()
 
     def on_train_end(self, logs: Any = None) -> None:
-        self._training = False
+        self._training, self._page = False, None
         self.close()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
