@@ -258,6 +258,11 @@ class ReadsLogs(ours.Callback):
         self.seen = logs
 
 
+def said_of(callback: Any) -> Any:
+    callback.sees_only_logs = True
+    return callback
+
+
 @pytest.mark.parametrize(
     ("callback", "needed"),
     [
@@ -269,6 +274,8 @@ class ReadsLogs(ours.Callback):
         (ours.LambdaCallback(on_epoch_end=print), False),
         (ours.LambdaCallback(on_train_batch_end=print), True),
         (ours.LambdaCallback(on_batch_end=print), True),
+        (ours.LambdaCallback(on_batch_end=print, sees_only_logs=True), False),
+        (said_of(ReadsWeights()), False),
         (ReadsWeights(), True),
         (ReadsLogs(), False),
         ([ReadsLogs(), [ReadsWeights()]], True),

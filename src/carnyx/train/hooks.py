@@ -28,9 +28,9 @@ class Callback:
 
     A hook gets the index of the batch or epoch, from 0, and the logs so far, a dict of floats.
     A callback that overrides a batch hook may look at the weights after every step, so the loop
-    runs one step at a time, which costs speed. Set the class attribute `sees_only_logs = True` if
-    it reads only the logs: then many steps run in one call and their logs come after it. One that
-    looks now and then says when, in `steps_until_look`.
+    runs one step at a time, which costs speed. Set `sees_only_logs = True`, in the class or on an
+    object, if it reads only the logs: then many steps run in one call and their logs come after
+    it. One that looks now and then says when, in `steps_until_look`.
 
     `state_names` are the attributes, plain data and arrays, that a training which is interrupted
     and resumed (`BackupAndRestore`) must have again.
