@@ -132,7 +132,7 @@ class Network(Layer):
             if not -len(self.layers) <= index < len(self.layers):
                 raise ValueError(
                     f"get_layer: index {index} is out of range: the model has "
-                    f"{len(self.layers)} layers."
+                    f"{errors.count(len(self.layers), 'layer')}."
                 )
             return self.layers[index]
         for layer in self.layers:
@@ -191,7 +191,7 @@ class Network(Layer):
         leaves = jax.tree.leaves(inputs, is_leaf=symbol.is_symbol)
         if len(leaves) != len(tensors):
             raise ValueError(
-                f"Model '{self.name}' has {len(tensors)} inputs "
+                f"Model '{self.name}' has {errors.count(len(tensors), 'input')} "
                 f"({', '.join(t.name for t in tensors)}) and received {len(leaves)}. "
                 "Pass one array for each, in a list in this order or in a dict by name."
             )
@@ -393,7 +393,8 @@ class Function(symbol.Operation):
         leaves = jax.tree.leaves(inputs, is_leaf=symbol.is_symbol)
         if len(leaves) != len(self.inputs):
             raise ValueError(
-                f"Function '{self.name}' has {len(self.inputs)} inputs and received {len(leaves)}."
+                f"Function '{self.name}' has {errors.count(len(self.inputs), 'input')} and "
+                f"received {len(leaves)}."
             )
         values = {id(t): x for t, x in zip(self.inputs, leaves, strict=True)}
         run_nodes(self._graph_nodes, values)

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from carnyx.core import errors
 from carnyx.data.batches import Segment, check_position
 from carnyx.data.checks import NAMES, check_count, check_data, class_weights, is_stream, to_arrays
 from carnyx.data.loaders import feed
@@ -58,7 +59,7 @@ class ArraySource:
         self._first = 0  # batches of the next epoch that ran already
 
     def __repr__(self) -> str:
-        return f"arrays of {self.samples} samples"
+        return f"arrays of {errors.count(self.samples, 'sample')}"
 
     def peek(self) -> tuple[Any, Any, Any]:
         """The first rows as they lie."""
@@ -179,7 +180,7 @@ def adapt(
         return StreamSource(
             Feed(
                 rows.batches,
-                f"rows of {samples} samples",
+                f"rows of {errors.count(samples, 'sample')}",
                 len(rows),
                 jump=rows.batches,
                 random=rows.random,
@@ -245,8 +246,8 @@ def split(x: Any, y: Any, sample_weight: Any, validation_split: float) -> tuple[
     if at in (0, samples):
         side = "training" if at == 0 else "validation"
         raise ValueError(
-            f"fit(): validation_split={validation_split} of {samples} samples leaves none for "
-            f"{side}. Change the fraction, or pass validation_data."
+            f"fit(): validation_split={validation_split} of {errors.count(samples, 'sample')} "
+            f"leaves none for {side}. Change the fraction, or pass validation_data."
         )
     return (
         jax.tree.map(lambda a: a[:at], arrays),

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from carnyx.core import dtypes
+from carnyx.core import dtypes, errors
 from carnyx.data import kinds
 from carnyx.data.rows import Rows
 
@@ -155,8 +155,9 @@ def check_data(
             )
         if len(array) != len(first):
             raise ValueError(
-                f"{place}: {first_name} has {len(first)} samples and {name} has {len(array)}. "
-                f"Expected one entry for each sample in every array.{_stack_hint(x, names[0])}"
+                f"{place}: {first_name} has {errors.count(len(first), 'sample')} and {name} has "
+                f"{len(array)}. Expected one entry for each sample in every array."
+                f"{_stack_hint(x, names[0])}"
             )
     _check_weight_shapes(y, sample_weight, place, names)
     for name, array in named if values else ():
@@ -170,6 +171,27 @@ def check_data(
 def _named(struct: Any, name: str) -> list[tuple[str, np.ndarray]]:
     leaves = jax.tree_util.tree_flatten_with_path(struct)[0]
     return [(name + jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
+
+
+def are_batches(x: Any) -> bool:
+    """Whether `x` looks like a list of batches (inputs, targets) rather than like inputs.
+
+    >>> are_batches([(np.ones((2, 3)), np.ones(2))]), are_batches([np.ones((2, 3)), np.ones(2)])
+    (True, False)
+    """
+    pairs = isinstance(x, (list, tuple)) and len(x) > 0
+    return pairs and all(isinstance(b, (list, tuple)) and len(b) in (2, 3) for b in x)
+
+
+def refuse_batches(x: Any, where: str) -> None:
+    """Raises ValueError if `x`, which came without targets, is a list of batches with them."""
+    if are_batches(x):
+        raise ValueError(
+            f"{where}(): x is a list of {errors.count(len(x), type(x[0]).__name__)}, which means "
+            f"inputs, and y is missing. If each is a batch (x, y), pass a function that gives one "
+            f"after the other: {where}(lambda: iter(batches)). For rows, pass one array each as "
+            "x and y."
+        )
 
 
 def _stack_hint(x: Any, name: str) -> str:
@@ -293,8 +315,8 @@ def class_weights(
     if not isinstance(y, np.ndarray):
         raise ValueError(
             f"{place}: class_weight needs the labels of one output in {name}. Received: "
-            f"{'nothing' if y is None else f'{len(jax.tree.leaves(y))} arrays'}. With several "
-            "outputs pass sample_weight, one array an output."
+            f"{'nothing' if y is None else errors.count(len(jax.tree.leaves(y)), 'array')}. "
+            "With several outputs pass sample_weight, one array an output."
         )
     labels, position = np.unique(_labels(y, place, name), return_inverse=True)
     missing = [int(v) for v in labels if int(v) not in table]

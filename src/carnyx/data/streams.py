@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from carnyx.core import errors
 from carnyx.data.ahead import CHUNK_STEPS, DEPTH, ReadAhead
 from carnyx.data.batches import OutOfData, Segment, check_position, global_draws
 from carnyx.data.checks import NAMES, check_data, class_weights, to_arrays
@@ -262,8 +263,9 @@ class StreamSource:
         while self._pulled < batches:
             if self._next() is None:
                 raise OutOfData(
-                    f"{self.place}: the backup was made after {batches} batches of {self!r}, which "
-                    f"ended after {self._pulled} now. Give the same data, a generator made anew."
+                    f"{self.place}: the backup was made after {errors.count(batches, 'batch')} of "
+                    f"{self!r}, which ended after {self._pulled} now. Give the same data, a "
+                    "generator made anew."
                 )
         if self._pulled == batches:
             self._waiting.clear()

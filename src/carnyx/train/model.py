@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from carnyx.core import dtypes, state, symbol
+from carnyx.core import dtypes, errors, state, symbol
 from carnyx.core.config import public
 from carnyx.core.graph import FunctionalGraph, Network, SequentialGraph
 from carnyx.core.settings import settings
 from carnyx.data.adapters import adapt, split
 from carnyx.data.batches import OutOfData
+from carnyx.data.checks import refuse_batches
 from carnyx.program.cost import costs
 from carnyx.save.state_tree import set_state_tree, state_tree
 from carnyx.train.callbacks import CallbackList, History
@@ -256,6 +257,7 @@ class Trainer(Network):
         _check_epochs(epochs, initial_epoch)
         epochs = min(epochs, settings["max_epochs"] or epochs)
         steps_per_epoch = _limited(steps_per_epoch)
+        self._refuse_batches(x, y, "fit")
         if validation_split:
             (x, y, sample_weight), held_out = split(x, y, sample_weight, validation_split)
             validation_data = held_out if validation_data is None else validation_data
@@ -295,7 +297,8 @@ class Trainer(Network):
             except OutOfData as error:
                 if epoch == run.first:
                     raise
-                warnings.warn(f"{error} Training ends after {epoch} epochs.", stacklevel=3)
+                after = errors.count(epoch, "epoch")
+                warnings.warn(f"{error} Training ends after {after}.", stacklevel=3)
                 break
             if run.validation is not None and _due(epoch, due):
                 found = self._epoch("test", run.validation, callbacks, epoch)
@@ -354,6 +357,7 @@ class Trainer(Network):
     ) -> Any:
         """The loss and the metrics over the data: a number, a list, or (`return_dict`) a dict."""
         self._check_compiled("evaluate")
+        self._refuse_batches(x, y, "evaluate")
         steps = _limited(steps)
         source = adapt(
             x,
@@ -593,6 +597,13 @@ class Trainer(Network):
                 )
             loss.check(target, output.shape, where, name)
 
+    def _refuse_batches(self, x: Any, y: Any, where: str) -> None:
+        """Where a loss needs targets, a list of batches is no structure of inputs."""
+        own = ("train_step", "test_step", "compute_loss")
+        plain = all(getattr(type(self), name) is getattr(Trainer, name) for name in own)
+        if plain and y is None and self.loss is not None:
+            refuse_batches(x, where)
+
     def _output_spec(self, x: Any) -> Any:
         """KerasTensors like the outputs; builds the model when it is not built yet."""
         struct = getattr(self, "_output_struct", None)
@@ -618,7 +629,7 @@ class Trainer(Network):
         elif len(data) not in (2, 3):
             raise ValueError(
                 "fit(): validation_data is (x, y) or (x, y, sample_weight). "
-                f"Received {len(data)} parts."
+                f"Received {errors.count(len(data), 'part')}."
             )
         else:
             settings: Any = {"batch_size": batch_size, "steps_per_epoch": steps, "where": "fit"}
