@@ -144,8 +144,8 @@ def adapt(
         validation: the data are fit's validation data: messages say so, and every epoch begins
             with the same rows.
 
-    Raises ValueError or TypeError for bad data. The values of streams and of rows in files are
-    not looked through for NaN.
+    Raises ValueError or TypeError for bad data, such as arrays with NaN; of NaN in the batches of
+    streams and rows in files it warns once: a model may treat them itself.
 
     >>> source = adapt(np.arange(5.0), np.arange(5), batch_size=2)
     >>> [(s.batch_size, s.steps, s.order.tolist()) for s in source.segments(0)]

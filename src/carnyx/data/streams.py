@@ -17,7 +17,13 @@ import numpy as np
 from carnyx.core import errors
 from carnyx.data.ahead import CHUNK_STEPS, DEPTH, ReadAhead
 from carnyx.data.batches import OutOfData, Segment, check_position, global_draws
-from carnyx.data.checks import NAMES, check_data, class_weights, to_arrays
+from carnyx.data.checks import (
+    NAMES,
+    check_batch_values,
+    check_data,
+    class_weights,
+    to_arrays,
+)
 
 
 def nothing() -> None:
@@ -83,6 +89,7 @@ class StreamSource:
         self._iterator: Iterator[Any] | None = None
         self._waiting: list[tuple[Any, Any, Any]] = []  # a batch that `peek` took
         self._form: Any = None
+        self._warned = False  # of values that are not finite
         self._given = 0  # batches that came so far
         self._fresh = True  # nothing came since the stream began
         self._begun = False  # an epoch's beginning was announced
@@ -160,6 +167,9 @@ class StreamSource:
         except ValueError as error:
             raise ValueError(f"{error} {self.feed.batch_hint}".rstrip()) from None
         check_data(x, y, weight, place, values=False)
+        if not self._warned and (warning := check_batch_values(x, y, weight, place)):
+            self._warned = True
+            warnings.warn(warning, stacklevel=2)
         if self.class_weight is not None:
             weight = class_weights(self.class_weight, y, weight, place)
         self._check_form((x, y, weight), place)

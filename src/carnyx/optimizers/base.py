@@ -331,8 +331,8 @@ class Optimizer(Configurable):
         if len(store.keys()) != len(self.variables):
             warnings.warn(
                 f"Optimizer '{self.name}' has {errors.count(len(self.variables), 'variable')} and "
-                f"the file {len(store.keys())}: they were not loaded. Build the optimizer for the same "
-                "weights first (`optimizer.build(model.trainable_variables)`).",
+                f"the file {len(store.keys())}: they were not loaded. Build the optimizer for the "
+                "same weights first (`optimizer.build(model.trainable_variables)`).",
                 stacklevel=2,
             )
             return
