@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from carnyx.data.batches import Segment, check_position
 from carnyx.data.checks import NAMES, check_count, check_data, class_weights, is_stream, to_arrays
 from carnyx.data.loaders import feed
 from carnyx.data.rows import RowBatches, ordered, shuffler, stay_on_host
-from carnyx.data.streams import Feed, StreamSource
+from carnyx.data.streams import Feed, StreamSource, as_given
 
 BATCH_SIZE = 32
 VALIDATION_NAMES = tuple(f"validation_data[{i}]" for i in range(3))
@@ -127,6 +127,7 @@ def adapt(
     where: str = "fit",
     seed: int | None = None,
     validation: bool = False,
+    read: Callable[[Any, str], Any] = as_given,
 ) -> ArraySource | StreamSource:
     """The source of what a user passed as data to the method `where`.
 
@@ -143,6 +144,7 @@ def adapt(
         seed: of the order; None draws it from NumPy's global generator.
         validation: the data are fit's validation data: messages say so, and every epoch begins
             with the same rows.
+        read: takes `x`, or that of each batch of a stream, and its name, and gives what is used.
 
     Raises ValueError or TypeError for bad data, such as arrays with NaN; of NaN in the batches of
     streams and rows in files it warns once: a model may treat them itself.
@@ -165,8 +167,10 @@ def adapt(
             class_weight=class_weight,
             restart=validation,
             place=place,
+            read=read,
         )
     names = VALIDATION_NAMES if validation else NAMES
+    x = read(x, f"{place}: {names[0]}")
     x, y, sample_weight = (
         to_arrays(part, f"{place}: {name}")
         for part, name in zip((x, y, sample_weight), names, strict=True)

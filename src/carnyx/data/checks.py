@@ -39,8 +39,10 @@ def is_stream(value: Any) -> bool:
     return hasattr(value, "__iter__") or callable(value)
 
 
-def to_arrays(value: Any, what: str) -> Any:
+def to_arrays(value: Any, what: str, texts: bool = False) -> Any:
     """A structure of NumPy arrays; lists of numbers become arrays, float64 becomes `floatx`.
+
+    Strings are refused unless `texts`.
 
     >>> to_arrays({"a": [1, 2], "b": (np.ones(2), None)}, "x")
     {'a': array([1, 2]), 'b': (array([1., 1.], dtype=float32), None)}
@@ -50,11 +52,11 @@ def to_arrays(value: Any, what: str) -> Any:
     if (read := kinds.find(kinds.ROWS, value)) is not None:
         return jax.tree.map(lambda rows: _checked_rows(rows, what), read(value, what))
     if isinstance(value, Mapping) and not kinds.is_array(value):
-        return {key: to_arrays(item, f"{what}[{key!r}]") for key, item in value.items()}
+        return {k: to_arrays(item, f"{what}[{k!r}]", texts) for k, item in value.items()}
     if isinstance(value, (list, tuple)) and _is_structure(value):
-        items = [to_arrays(item, f"{what}[{i}]") for i, item in enumerate(value)]
+        items = [to_arrays(item, f"{what}[{i}]", texts) for i, item in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items
-    return to_array(value, what)
+    return to_array(value, what, texts)
 
 
 def _is_structure(value: Any) -> bool:
@@ -75,8 +77,8 @@ def _checked_rows(rows: Rows, what: str) -> Rows:
     return _ranked(rows, what)
 
 
-def to_array(value: Any, what: str) -> np.ndarray:
-    """One array, checked for type and rank.
+def to_array(value: Any, what: str, texts: bool = False) -> np.ndarray:
+    """One array, checked for type and rank; of strings only if `texts`.
 
     Raises ValueError for nested lists whose rows differ in length and for single numbers,
     TypeError for what holds no numbers.
@@ -107,7 +109,8 @@ def to_array(value: Any, what: str) -> np.ndarray:
     if array.dtype.kind == "f" and array.dtype.itemsize > 4:
         with np.errstate(over="ignore"):  # what overflows is then found as infinite
             return _ranked(array.astype(dtypes.floatx(), copy=False), what)
-    _check_type(array.dtype, value, what)
+    if not (texts and array.dtype.kind in "OSTU"):
+        _check_type(array.dtype, value, what)
     return _ranked(array, what)
 
 
@@ -115,9 +118,9 @@ def _check_type(dtype: np.dtype, value: Any, what: str) -> None:
     if dtype.name not in NUMBER_TYPES:
         raise TypeError(
             f"{what} has dtype {dtype} ({type(value).__name__}), where numbers or booleans "
-            "are expected. Turn texts and objects into numbers first (a model that starts with "
-            "layers for texts is called as a function, model(x)); sequences of different lengths "
-            "must be padded to one."
+            "are expected. Texts are read by a model that begins with Input(..., dtype='string') "
+            "and layers for texts; otherwise apply these first, x = layer(x). Other objects are "
+            "turned into numbers; sequences of different lengths must be padded to one."
         )
 
 

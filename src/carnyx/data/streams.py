@@ -30,6 +30,11 @@ def nothing() -> None:
     """What a stream without hooks does at the beginning and the end of an epoch."""
 
 
+def as_given(x: Any, what: str) -> Any:
+    """How inputs are read that need no reading."""
+    return x
+
+
 @dataclass
 class Feed:
     """What a kind of stream says about itself.
@@ -76,6 +81,7 @@ class StreamSource:
         class_weight: Any = None,
         restart: bool = False,
         place: str = "fit()",
+        read: Callable[[Any, str], Any] = as_given,
     ) -> None:
         if feed.endless and steps is None:
             raise ValueError(
@@ -83,7 +89,7 @@ class StreamSource:
                 f"{'steps_per_epoch' if place == 'fit()' else 'steps'}=..."
             )
         self.feed, self.class_weight = feed, class_weight
-        self.restart, self.place = restart, place
+        self.restart, self.place, self._read = restart, place, read
         self.limit, self.steps = steps, feed.length if steps is None else steps
         self.waited = 0.0
         self._iterator: Iterator[Any] | None = None
@@ -161,8 +167,8 @@ class StreamSource:
                 f"{place} is {found}. Expected x, or a tuple (x, y) or "
                 "(x, y, sample_weight); several inputs go into x as a list: ([a, b], y)."
             )
-        named = zip(parts, NAMES, strict=False)
         try:
+            named = zip((self._read(parts[0], f"{place}: x"), *parts[1:]), NAMES, strict=False)
             x, y, weight = [*(to_arrays(p, f"{place}: {n}") for p, n in named), None, None][:3]
         except ValueError as error:
             raise ValueError(f"{error} {self.feed.batch_hint}".rstrip()) from None

@@ -20,7 +20,7 @@ from carnyx.core.graph import FunctionalGraph, Network, SequentialGraph
 from carnyx.core.settings import settings
 from carnyx.data.adapters import adapt, split
 from carnyx.data.batches import OutOfData
-from carnyx.data.checks import refuse_batches
+from carnyx.data.checks import is_stream, refuse_batches, to_arrays
 from carnyx.program.cost import costs
 from carnyx.save.state_tree import set_state_tree, state_tree
 from carnyx.train.callbacks import CallbackList, History
@@ -259,6 +259,7 @@ class Trainer(Network):
         steps_per_epoch = _limited(steps_per_epoch)
         self._refuse_batches(x, y, "fit")
         if validation_split:
+            x = self._read(x, "fit(): x")
             (x, y, sample_weight), held_out = split(x, y, sample_weight, validation_split)
             validation_data = held_out if validation_data is None else validation_data
         source = adapt(
@@ -270,6 +271,7 @@ class Trainer(Network):
             class_weight=class_weight,
             steps_per_epoch=steps_per_epoch,
             where="fit",
+            read=self._read,
         )
         self._prepare(source, "fit")
         validation = self._validation_source(
@@ -366,6 +368,7 @@ class Trainer(Network):
             batch_size=batch_size,
             steps_per_epoch=steps,
             where="evaluate",
+            read=self._read,
         )
         self._prepare(source, "evaluate")
         callbacks = self._callbacks(callbacks, verbose, source)
@@ -387,7 +390,9 @@ class Trainer(Network):
         numbers = isinstance(x, np.ndarray) and x.dtype.kind not in "OSTU"
         if quick and numbers and 0 < len(x) <= (batch_size or 32):
             return self._predict_batch(x)
-        source = adapt(x, batch_size=batch_size, steps_per_epoch=steps, where="predict")
+        source = adapt(
+            x, batch_size=batch_size, steps_per_epoch=steps, where="predict", read=self._read
+        )
         if not self.built:
             self.build_from(source.peek()[0])
         callbacks = self._callbacks(callbacks, verbose, source)
@@ -431,6 +436,7 @@ class Trainer(Network):
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for these rows, in one batch."""
+        x = self._read(x, "predict_on_batch(): x")
         return self._predict_batch(jax.tree.map(np.asarray, x))
 
     def _on_batch(
@@ -438,6 +444,7 @@ class Trainer(Network):
     ) -> Any:
         where = f"{mode}_on_batch"
         self._check_compiled(where)
+        x = self._read(x, f"{where}(): x")
         rows = len(jax.tree.leaves(x)[0])
         source = adapt(
             x, y, sample_weight, batch_size=max(rows, 1), class_weight=class_weight, where=where
@@ -609,8 +616,14 @@ class Trainer(Network):
         struct = getattr(self, "_output_struct", None)
         if struct is None or type(self).call not in (FunctionalGraph.call, SequentialGraph.call):
             return self.build_from(x)
-        self._located(lambda args, _: self._conform(*args), (self.placeholders(x),), {})
+        self._located(lambda args, _: self._values(args[0], None), (self.placeholders(x),), {})
         return struct
+
+    def _read(self, x: Any, what: str) -> Any:
+        """`x`, its strings read by the layers that begin the model (see `core/texts.py`)."""
+        if self._cut() is None or x is None or is_stream(x):
+            return x
+        return self.read_texts(to_arrays(x, what, texts=True))
 
     def _output_names(self, y_pred: Any) -> list[str]:
         if isinstance(y_pred, dict):
@@ -625,7 +638,9 @@ class Trainer(Network):
         if data is None:
             return None
         if not isinstance(data, (tuple, list)):
-            source = adapt(data, steps_per_epoch=steps, where="fit", validation=True)
+            source = adapt(
+                data, steps_per_epoch=steps, where="fit", validation=True, read=self._read
+            )
         elif len(data) not in (2, 3):
             raise ValueError(
                 "fit(): validation_data is (x, y) or (x, y, sample_weight). "
@@ -633,7 +648,7 @@ class Trainer(Network):
             )
         else:
             settings: Any = {"batch_size": batch_size, "steps_per_epoch": steps, "where": "fit"}
-            source = adapt(*data, **settings, validation=True)
+            source = adapt(*data, **settings, validation=True, read=self._read)
         self._prepare(source, "fit")
         return source
 
