@@ -141,5 +141,5 @@ def test_wrong_texts_are_told() -> None:
     model = classifier(sequential())
     with pytest.raises(ValueError, match=r"expects shape \(None, 1\).* received \(32, 2\)"):
         model.predict(TOWNS, verbose=0)
-    with pytest.raises(TypeError, match="takes strings; received int"):
+    with pytest.raises(TypeError, match="takes strings and received int32"):
         model.predict(LABELS, verbose=0)

@@ -287,6 +287,11 @@ def _fit_input(x: Any, tensor: KerasTensor) -> Any:
             f"input '{tensor.name}' expects shape {wanted} (None: any size) and received {shape}. "
             "Reshape the data, or make the model with Input(shape=...) for this shape."
         )
+    if tensor.dtype == "string" and getattr(x.dtype, "kind", "O") not in "OSTU":
+        raise TypeError(
+            f"input '{tensor.name}' takes strings and received {x.dtype}. Pass them as they are, "
+            "or make the model without the layers that read them."
+        )
     if symbol.is_symbol(x) or dtypes.standardize_dtype(x.dtype) == tensor.dtype:
         return x
     mask = state.get_mask(x)
