@@ -7,7 +7,7 @@ import itertools
 import math
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import jax.numpy as jnp
@@ -234,7 +234,7 @@ def test_logs_are_those_of_keras() -> None:
 def test_signatures_are_those_of_keras() -> None:
     import inspect
 
-    for name in ours.__all__:
+    for name in {*ours.__all__} - {"MlflowCallback", "WandbMetricsLogger"}:  # which Keras lacks
         wanted = inspect.signature(getattr(theirs(), name).__init__).parameters
         found = inspect.signature(getattr(ours, name).__init__).parameters
         kept = [p for p in wanted.values() if name != "ReduceLROnPlateau" or p.name != "kwargs"]
@@ -258,6 +258,11 @@ class ReadsLogs(ours.Callback):
         self.seen = logs
 
 
+def said_of(callback: Any) -> Any:
+    callback.sees_only_logs = True
+    return callback
+
+
 @pytest.mark.parametrize(
     ("callback", "needed"),
     [
@@ -269,6 +274,8 @@ class ReadsLogs(ours.Callback):
         (ours.LambdaCallback(on_epoch_end=print), False),
         (ours.LambdaCallback(on_train_batch_end=print), True),
         (ours.LambdaCallback(on_batch_end=print), True),
+        (ours.LambdaCallback(on_batch_end=print, sees_only_logs=True), False),
+        (said_of(ReadsWeights()), False),
         (ReadsWeights(), True),
         (ReadsLogs(), False),
         ([ReadsLogs(), [ReadsWeights()]], True),
@@ -630,6 +637,97 @@ def test_bar_left_behind_gives_the_terminal_back(monkeypatch: Any) -> None:
     called._release()
     assert not progress._open and sys.stdout is terminal
     assert terminal.getvalue().rstrip().endswith("\x1b[2K") or "\x1b[?25h" in terminal.getvalue()
+
+
+class Notebook:
+    """Displays as a notebook keeps them: those that are updated change in their place."""
+
+    def __init__(self, monkeypatch: Any) -> None:
+        self.displays: list[str] = []
+        self.messages = 0
+        shell = SimpleNamespace(kernel=object())
+        for name, values in (
+            ("IPython", {"get_ipython": lambda: shell}),
+            ("IPython.display", {"display": self.display}),
+        ):
+            module = ModuleType(name)
+            vars(module).update(values)
+            monkeypatch.setitem(sys.modules, name, module)
+
+    def display(self, data: Any, raw: bool, display_id: bool) -> Any:
+        assert raw and display_id
+        at = len(self.displays)
+        self.displays.append("")
+
+        def update(data: Any, raw: bool) -> None:
+            assert list(data) == ["text/plain"]
+            self.displays[at], self.messages = data["text/plain"], self.messages + 1
+
+        update(data, raw)
+        return SimpleNamespace(update=update)
+
+
+def in_epochs(epochs: int, steps: int = 3) -> Any:
+    called = ours.CallbackList([ours.ProgbarLogger()], verbose="auto", epochs=epochs, steps=steps)
+    called.on_train_begin()
+    for epoch in range(epochs):
+        called.on_epoch_begin(epoch)
+        called.callbacks[0]._bar.interval = called.callbacks[0]._bar._next_draw = 0.0
+        for step in range(steps):
+            called.on_train_batch_end(step, {"loss": 1.0})
+        called.on_epoch_end(epoch, {"loss": 0.5, "val_loss": 0.25})
+    called.on_train_end()
+
+
+def test_a_notebook_keeps_one_display_with_a_line_an_epoch(monkeypatch: Any, capsys: Any) -> None:
+    notebook = Notebook(monkeypatch)
+    in_epochs(2)
+    assert notebook.messages == 8, "three drawings an epoch, and its last"
+    (shown,) = notebook.displays
+    lines = shown.splitlines()
+    assert [line[:35] for line in lines] == [f"Epoch {e}/2 3/3 {'━' * 20} " for e in (1, 2)]
+    assert all(line.endswith("loss: 0.5000 - val_loss: 0.2500") for line in lines)
+    in_epochs(1)
+    assert len(notebook.displays) == 2, "each fit has its own"
+    bar = Progbar(4, interval=0.0)
+    bar.advance(1)
+    assert notebook.displays[2].startswith(f"1/4 {'━' * 5}{'─' * 15} ")
+    Progbar(None, interval=0.0).advance(7)
+    assert notebook.displays[3].startswith("7/? ") and "━" not in notebook.displays[3]
+    Progbar(1, verbose=2).update(1)
+    assert len(notebook.displays) == 4 and capsys.readouterr().out.startswith("1/1 - ")
+
+
+def test_a_notebook_shows_the_last_of_many_epochs(monkeypatch: Any) -> None:
+    notebook = Notebook(monkeypatch)
+    in_epochs(130, 1)
+    lines = notebook.displays[0].splitlines()
+    assert len(lines) == 100 and lines[0] == "... 31 lines before"
+    assert lines[1].startswith("Epoch 32/130") and lines[-1].startswith("Epoch 130/130")
+
+
+def test_a_real_notebook() -> None:
+    reason = "a kernel is no part of the extra `test`"
+    client = pytest.importorskip("nbclient", reason=reason)
+    pytest.importorskip("ipykernel", reason=reason)
+    import nbformat
+
+    code = (
+        "import numpy as np, carnyx\n"
+        "m = carnyx.Sequential([carnyx.layers.Dense(1)]); m.compile('sgd', 'mse')\n"
+        "x = np.ones((5000, 3))\n"
+        "h = m.fit(x, x[:, :1], epochs=3, verbose={})"
+    )
+    cells = [nbformat.v4.new_code_cell(code.format(v)) for v in ("'auto'", 1, 2, 0)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    client.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    live, bar, log, silent = (
+        [o for o in c.outputs if o.get("name") != "stderr"] for c in notebook.cells
+    )
+    for (shown,) in (live, bar):
+        assert shown.output_type == "display_data" and list(shown.data) == ["text/plain"]
+        assert len(shown.data["text/plain"].splitlines()) == 3
+    assert "".join(output.text for output in log).count("Epoch ") == 3 and not silent
 
 
 def test_verbose_2_draws_no_bar_in_a_terminal(monkeypatch: Any) -> None:

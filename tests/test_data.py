@@ -379,6 +379,43 @@ def test_sparse_matrices_are_refused() -> None:
         adapt(sparse.csr_array(X))
 
 
+def batches_with(*of_third: Any) -> Any:
+    """Four batches, of which the third is given."""
+    yield X[:4], Y[:4]
+    yield X[4:], Y[4:]
+    yield of_third
+    yield of_third
+
+
+def test_not_finite_values_of_a_stream_are_warned_of_once() -> None:
+    source = adapt(batches_with(bad, Y))
+    said = (
+        r"fit\(\): batch 3 of .*batches_with.*: x has NaN in row 3, at index \(3, 0\); 2 of its 20 "
+        r"values, in 2 of 10 rows, are NaN or infinite\. .* fill them in"
+    )
+    with pytest.warns(UserWarning, match=said) as caught:
+        found = [s.steps for s in source.segments(0)]
+    assert sum(found) == 4 and len(caught) == 1, "it goes on, and the fourth is not told"
+    with pytest.warns(UserWarning, match=r"batch 3 .* y has infinity in row 4"):
+        list(adapt(batches_with(X, inf), where="evaluate").segments(0))
+
+
+def test_a_warning_made_an_error_ends_the_reading() -> None:
+    with pytest.raises(UserWarning, match="batch 3"):  # warnings are errors in tests
+        list(adapt(batches_with(bad, Y)).segments(0))
+
+
+def test_wide_integers_of_a_stream_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"batch 3 .*: y has integers from .* 32-bit"):
+        list(adapt(batches_with(X, Y + 2**40)).segments(0))
+
+
+def test_stored_rows_that_are_not_finite_are_warned_of(tmp_path: Any) -> None:
+    np.save(tmp_path / "x.npy", np.asarray(bad, "float32"))
+    with pytest.warns(UserWarning, match=r"batch 1 of rows of 10 samples: x has NaN in row 3"):
+        list(adapt(np.load(tmp_path / "x.npy", mmap_mode="r"), Y).segments(0))
+
+
 def test_batch_size_of_a_generator_is_not_used() -> None:
     with pytest.warns(UserWarning, match="batch_size=8 is not used"):
         adapt(stream(), batch_size=8)

@@ -101,6 +101,7 @@ def test_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader")  # SQLAlchemy's, about MLflow
 @pytest.mark.parametrize("page", [p for p in PAGES if any(b.needs for b in blocks(p))])
 def test_page_runs_with_other_libraries(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

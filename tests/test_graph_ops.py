@@ -363,7 +363,7 @@ def test_clone_on_other_inputs() -> None:
     assert len(carnyx.models.clone_model(net(), behind).weights) == 4
     with pytest.raises(ValueError, match="`input_tensors` are KerasTensors"):
         carnyx.models.clone_model(net(), np.ones((2, 3)))
-    with pytest.raises(ValueError, match="has 1 inputs, and `input_tensors` 2"):
+    with pytest.raises(ValueError, match="has 1 input, and `input_tensors` 2"):
         carnyx.models.clone_model(net(), [new, new])
 
 

@@ -412,7 +412,7 @@ MISTAKES = {
     "add": (lambda: layers.Add()([X, np.ones((2, 5, 3))]), "sizes that are equal or 1"),
     "add batch": (lambda: layers.Add()([X, np.ones((3, 5, 4))]), "the same batch size"),
     "add one": (lambda: layers.Add()(X), "takes a list of tensors"),
-    "add none": (lambda: layers.Add()([]), "at least 1 tensors and received 0"),
+    "add none": (lambda: layers.Add()([]), "at least 1 tensor and received 0"),
     "subtract": (lambda: layers.Subtract()([X, X, X]), "takes 2 tensors and received 3"),
     "dot": (lambda: layers.Dot(axes=(1, 2))([X, X]), "same size on the axes"),
     "dot batch": (lambda: layers.Dot(axes=0), "not the batch axis 0"),

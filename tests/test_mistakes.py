@@ -109,6 +109,42 @@ MISTAKES: list[Mistake] = [
         ["'c'", "['a', 'b']"],
     ),
     # ---- shapes of inputs
+    (
+        "a list of lists for a layer",
+        lambda: layers.Dense(2)([[1.0, 2.0]]),
+        ["expected 1 input tensor and received 2", "numpy.array(", "dense", "[[1.0, 2.0]]"],
+    ),
+    (
+        "a list for a layer that takes any array",
+        lambda: layers.Embedding(5, 2)([[1, 2]]),
+        ["expected arrays", "list of numbers", "numpy.array(", "embedding"],
+    ),
+    ("a list of one array", lambda: layers.Dense(2)([X]), ["list of one", "the array itself"]),
+    (
+        "a list of lists for a model",
+        lambda: net()([[1.0] * 6]),
+        ["has 1 input (input_layer)", "received 6", "numpy.array("],
+    ),
+    (
+        "a list of batches",
+        lambda: net().fit([(X[:8], LABELS[:8]), (X[8:16], LABELS[8:16])]),
+        ["fit()", "2 tuples", "y is missing", "fit(lambda: iter(batches))"],
+    ),
+    (
+        "a list of one batch",
+        lambda: net().evaluate([[X[:8], LABELS[:8]]]),
+        ["evaluate()", "1 list,", "evaluate(lambda: iter(batches))"],
+    ),
+    (
+        "a list of batches of several sizes",
+        lambda: net().fit([(X[:8], LABELS[:8]), (X[:5], LABELS[:5])]),
+        ["2 tuples", "y is missing"],
+    ),
+    (
+        "a list of rows with their labels",
+        lambda: net().fit(list(zip(X, LABELS, strict=True))),
+        ["40 tuples", "one array each as x and y"],
+    ),
     ("wrong width", lambda: net().fit(X[:, :5], LABELS), ["(None, 6)", "5", "sequential"]),
     (
         "wrong rank",
@@ -125,7 +161,7 @@ MISTAKES: list[Mistake] = [
         lambda: _twice(layers.Dense(3)),
         ["dense", "axis -1", "6", "4"],
     ),
-    ("two inputs for one", lambda: net().predict([X, X], verbose=0), ["1 inputs", "received 2"]),
+    ("two inputs for one", lambda: net().predict([X, X], verbose=0), ["1 input ", "received 2"]),
     (
         "an input's wrong name",
         lambda: _named()({"pixel": X}),

@@ -720,7 +720,7 @@ def test_other_mistakes():
     with pytest.raises(TypeError, match="as an optimizer"):
         optimizers.get(len)
     optimizer, params = make(carnyx, "SGD", {})
-    with pytest.raises(ValueError, match="1 gradients came for 2 variables"):
+    with pytest.raises(ValueError, match="1 gradient came for 2 variables"):
         optimizer.apply([jnp.ones(3)], params)
     with pytest.raises(ValueError, match="built for other variables"):
         optimizer.apply([jnp.ones(3)], [carnyx.Variable(START[1])])

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from carnyx.core import symbol
+from carnyx.core import errors, symbol
 from carnyx.core.graph import FunctionalGraph, Input, InputLayer, SequentialGraph, run_nodes
 
 
@@ -72,8 +72,8 @@ def _check_tensors(model: Any, tensors: Any) -> None:
     wanted = getattr(model, "inputs", None)
     if leaves and wanted is not None and len(leaves) != len(wanted):
         raise ValueError(
-            f"clone_model: model '{model.name}' has {len(wanted)} inputs, and `input_tensors` "
-            f"{len(leaves)}."
+            f"clone_model: model '{model.name}' has {errors.count(len(wanted), 'input')}, and "
+            f"`input_tensors` {len(leaves)}."
         )
 
 

@@ -54,13 +54,39 @@ def describe(value: Any) -> str:
     return text if len(text) <= 80 else f"{type(value).__name__} {text[:60]}..."
 
 
+def count(number: int, noun: str) -> str:
+    """A number of things in words.
+
+    >>> count(1, "input"), count(0, "class"), count(2, "batch")
+    ('1 input', '0 classes', '2 batches')
+    """
+    ending = "" if number == 1 else "es" if noun.endswith(("s", "ch")) else "s"
+    return f"{number} {noun}{ending}"
+
+
+def list_hint(inputs: Any) -> str:
+    """What to do about nested lists of numbers where an array is expected, or an empty string.
+
+    >>> list_hint([[1.0, 2.0]])
+    ' A list means several inputs; numbers are passed as one array: numpy.array(...).'
+    """
+    if not isinstance(inputs, (list, tuple)) or not _numbers(inputs):
+        return ""
+    return " A list means several inputs; numbers are passed as one array: numpy.array(...)."
+
+
+def _numbers(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return len(value) > 0 and all(map(_numbers, value))
+    return isinstance(value, (int, float, complex))
+
+
 def locate(error: Exception, path: str, kind: str, inputs: Any) -> None:
     """Adds the layer's path and what it received to an error's message, once."""
     if getattr(error, "_carnyx_located", False) or not isinstance(error, (ValueError, TypeError)):
         return
     if len(error.args) != 1 or not isinstance(error.args[0], str):
         return
-    error.args = (
-        f"{error.args[0]}\n  in layer '{path}' ({kind}), which received: {describe(inputs)}",
-    )
+    received = f"in layer '{path}' ({kind}), which received: {describe(inputs)}"
+    error.args = (f"{error.args[0]}{list_hint(inputs)}\n  {received}",)
     error._carnyx_located = True  # type: ignore[attr-defined]

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from carnyx.core import dtypes, errors, state, symbol
 from carnyx.core.config import build_config, deserialize, serialize, serialize_object, unique_name
 from carnyx.core.layer import Layer, is_shape
 from carnyx.core.operations import address, called, is_operation, lookup, written
 from carnyx.core.symbol import KerasTensor
+from carnyx.core.texts import Cut, cut
 
 
 class InputLayer(Layer):
@@ -106,6 +108,7 @@ class Network(Layer):
     """What every model is, apart from its training: named layers, a summary, input checks."""
 
     _input_struct: Any = None  # KerasTensors, for graphs that know their inputs
+    _output_struct: Any = None
 
     def build(self, input_shape: Any) -> None:
         """Notes the shape for files; the layers of a user's model are built by its first call."""
@@ -132,7 +135,7 @@ class Network(Layer):
             if not -len(self.layers) <= index < len(self.layers):
                 raise ValueError(
                     f"get_layer: index {index} is out of range: the model has "
-                    f"{len(self.layers)} layers."
+                    f"{errors.count(len(self.layers), 'layer')}."
                 )
             return self.layers[index]
         for layer in self.layers:
@@ -180,6 +183,41 @@ class Network(Layer):
             )
         return struct
 
+    def _chain(self) -> list[symbol.Node]:
+        """The nodes from the inputs to the outputs, in order."""
+        return []
+
+    def _cut(self) -> Cut | None:
+        """Where the graph ends to read strings, if it does."""
+        if self._input_struct is None or self._output_struct is None:
+            return None
+        ends = symbol.symbols(self._input_struct), symbol.symbols(self._output_struct)
+        return cut(self._chain(), *ends)
+
+    def read_texts(self, inputs: Any) -> Any:
+        """What the layers that read strings make of `inputs`, on the host; the model takes it too.
+
+        Inputs of a model without such layers are given back, and so is what was read already.
+        """
+        cut = self._cut()
+        if cut is None or cut.has_read(inputs):
+            return inputs
+        leaves = jax.tree.leaves(self._conform(inputs))
+        values = {id(t): x for t, x in zip(symbol.symbols(self._input_struct), leaves, strict=True)}
+        run_nodes(cut.before, values)
+        return {name: np.asarray(values[id(t)]) for name, t in cut.between.items()}
+
+    def _values(self, inputs: Any, mask: Any) -> tuple[list[symbol.Node], dict[int, Any]]:
+        """What is to be computed, and the values, by id, to begin with."""
+        if (cut := self._cut()) and cut.has_read(inputs):
+            fitted = {id(t): _fit_input(inputs[name], t) for name, t in cut.between.items()}
+            return cut.after, fitted
+        leaves = jax.tree.leaves(self._conform(inputs), is_leaf=symbol.is_symbol)
+        for leaf, m in zip(leaves, jax.tree.leaves(mask), strict=False):
+            state.set_mask(leaf, m)
+        tensors = symbol.symbols(self._input_struct)
+        return self._chain(), {id(t): x for t, x in zip(tensors, leaves, strict=True)}
+
     def _conform(self, inputs: Any) -> Any:
         """`inputs` in the structure, types and ranks that the graph's inputs have."""
         struct = self._input_struct
@@ -191,7 +229,7 @@ class Network(Layer):
         leaves = jax.tree.leaves(inputs, is_leaf=symbol.is_symbol)
         if len(leaves) != len(tensors):
             raise ValueError(
-                f"Model '{self.name}' has {len(tensors)} inputs "
+                f"Model '{self.name}' has {errors.count(len(tensors), 'input')} "
                 f"({', '.join(t.name for t in tensors)}) and received {len(leaves)}. "
                 "Pass one array for each, in a list in this order or in a dict by name."
             )
@@ -249,6 +287,11 @@ def _fit_input(x: Any, tensor: KerasTensor) -> Any:
             f"input '{tensor.name}' expects shape {wanted} (None: any size) and received {shape}. "
             "Reshape the data, or make the model with Input(shape=...) for this shape."
         )
+    if tensor.dtype == "string" and getattr(x.dtype, "kind", "O") not in "OSTU":
+        raise TypeError(
+            f"input '{tensor.name}' takes strings and received {x.dtype}. Pass them as they are, "
+            "or make the model without the layers that read them."
+        )
     if symbol.is_symbol(x) or dtypes.standardize_dtype(x.dtype) == tensor.dtype:
         return x
     mask = state.get_mask(x)
@@ -285,6 +328,9 @@ class FunctionalGraph(Network):
         if not trainable:
             self.trainable = False
 
+    def _chain(self) -> list[symbol.Node]:
+        return self._graph_nodes
+
     @property
     def layers(self) -> list[Any]:
         return [one for one in self._operations if isinstance(one, Layer)]
@@ -310,12 +356,8 @@ class FunctionalGraph(Network):
         self.built = True  # its layers were built while the graph was made
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        inputs = self._conform(inputs)
-        leaves = jax.tree.leaves(inputs, is_leaf=symbol.is_symbol)
-        values = {id(t): x for t, x in zip(symbol.symbols(self._input_struct), leaves, strict=True)}
-        for leaf, m in zip(leaves, jax.tree.leaves(mask), strict=False):
-            state.set_mask(leaf, m)
-        run_nodes(self._graph_nodes, values)
+        nodes, values = self._values(inputs, mask)
+        run_nodes(nodes, values)
         return symbol.substitute(self._output_struct, lambda t: values[id(t)])
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
@@ -393,7 +435,8 @@ class Function(symbol.Operation):
         leaves = jax.tree.leaves(inputs, is_leaf=symbol.is_symbol)
         if len(leaves) != len(self.inputs):
             raise ValueError(
-                f"Function '{self.name}' has {len(self.inputs)} inputs and received {len(leaves)}."
+                f"Function '{self.name}' has {errors.count(len(self.inputs), 'input')} and "
+                f"received {len(leaves)}."
             )
         values = {id(t): x for t, x in zip(self.inputs, leaves, strict=True)}
         run_nodes(self._graph_nodes, values)
@@ -697,12 +740,23 @@ class SequentialGraph(Network):
             state.context.names = names
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if isinstance(inputs, dict) and self._cut():
+            nodes, values = self._values(inputs, mask)
+            run_nodes(nodes, values)
+            return values[id(self._output_struct)]
         x = self._conform(inputs) if self._input_struct is not None else inputs
         if mask is not None:
             state.set_mask(x, mask)
         for layer in self._layers:
             x = layer(x)
         return x
+
+    def _chain(self) -> list[symbol.Node]:
+        nodes, tensor = [], self._input_struct
+        for layer in self._layers:
+            nodes += [n for n in layer._nodes if n.inputs[:1] and n.inputs[0] is tensor][:1]
+            tensor = nodes[-1].outputs[0]
+        return nodes
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         return None  # masks travel with the tensors, from layer to layer

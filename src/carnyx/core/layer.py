@@ -311,7 +311,8 @@ class Layer(symbol.Operation):
         targets = self.weights
         if len(targets) != len(weights):
             raise ValueError(
-                f"Layer '{self.name}' has {len(targets)} weights and was given {len(weights)}: "
+                f"Layer '{self.name}' has {errors.count(len(targets), 'weight')} and was given "
+                f"{len(weights)}: "
                 f"{[v.path for v in targets]}"
             )
         for variable, value in zip(targets, weights, strict=True):
@@ -341,7 +342,7 @@ class Layer(symbol.Operation):
         own = self._own_weights()
         if len(own) != len(store.keys()):
             raise ValueError(
-                f"Layer '{self.name}' has {len(own)} weights of its own, the file "
+                f"Layer '{self.name}' has {errors.count(len(own), 'weight')} of its own, the file "
                 f"{len(store.keys())}: {[v.path for v in own]} against {list(store.keys())}."
                 + ("" if self.built else " The layer is not built: build() it first.")
             )
@@ -451,6 +452,12 @@ class Layer(symbol.Operation):
                 path = "/".join(context.names)
                 errors.locate(error, path, type(self).__name__, args[0] if args else kwargs)
                 raise
+            except AttributeError as error:
+                if not args or not errors.list_hint(args[0]):
+                    raise
+                found = TypeError("expected arrays and received a list of numbers.")
+                errors.locate(found, "/".join(context.names), type(self).__name__, args[0])
+                raise found from error
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         training = self._resolve_training(kwargs)
@@ -550,7 +557,10 @@ class Layer(symbol.Operation):
         specs = jax.tree.leaves(self.input_spec, is_leaf=lambda s: isinstance(s, InputSpec))
         leaves = jax.tree.leaves(inputs, is_leaf=symbol.is_symbol)
         if len(leaves) != len(specs):
-            raise ValueError(f"expected {len(specs)} input tensors and received {len(leaves)}")
+            wanted = errors.count(len(specs), "input tensor")
+            raise ValueError(f"expected {wanted} and received {len(leaves)}.")
+        if isinstance(self.input_spec, InputSpec) and isinstance(inputs, (list, tuple)):
+            raise ValueError("expected an array and received a list of one: pass the array itself.")
         for index, (spec, leaf) in enumerate(zip(specs, leaves, strict=True)):
             shape = tuple(getattr(leaf, "shape", ()))
             wrong = spec.mismatch(shape)

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
+from carnyx.core import errors
 from carnyx.data.batches import Segment, check_position
 from carnyx.data.checks import NAMES, check_count, check_data, class_weights, is_stream, to_arrays
 from carnyx.data.loaders import feed
 from carnyx.data.rows import RowBatches, ordered, shuffler, stay_on_host
-from carnyx.data.streams import Feed, StreamSource
+from carnyx.data.streams import Feed, StreamSource, as_given
 
 BATCH_SIZE = 32
 VALIDATION_NAMES = tuple(f"validation_data[{i}]" for i in range(3))
@@ -58,7 +59,7 @@ class ArraySource:
         self._first = 0  # batches of the next epoch that ran already
 
     def __repr__(self) -> str:
-        return f"arrays of {self.samples} samples"
+        return f"arrays of {errors.count(self.samples, 'sample')}"
 
     def peek(self) -> tuple[Any, Any, Any]:
         """The first rows as they lie."""
@@ -126,6 +127,7 @@ def adapt(
     where: str = "fit",
     seed: int | None = None,
     validation: bool = False,
+    read: Callable[[Any, str], Any] = as_given,
 ) -> ArraySource | StreamSource:
     """The source of what a user passed as data to the method `where`.
 
@@ -142,9 +144,10 @@ def adapt(
         seed: of the order; None draws it from NumPy's global generator.
         validation: the data are fit's validation data: messages say so, and every epoch begins
             with the same rows.
+        read: takes `x`, or that of each batch of a stream, and its name, and gives what is used.
 
-    Raises ValueError or TypeError for bad data. The values of streams and of rows in files are
-    not looked through for NaN.
+    Raises ValueError or TypeError for bad data, such as arrays with NaN; of NaN in the batches of
+    streams and rows in files it warns once: a model may treat them itself.
 
     >>> source = adapt(np.arange(5.0), np.arange(5), batch_size=2)
     >>> [(s.batch_size, s.steps, s.order.tolist()) for s in source.segments(0)]
@@ -164,8 +167,10 @@ def adapt(
             class_weight=class_weight,
             restart=validation,
             place=place,
+            read=read,
         )
     names = VALIDATION_NAMES if validation else NAMES
+    x = read(x, f"{place}: {names[0]}")
     x, y, sample_weight = (
         to_arrays(part, f"{place}: {name}")
         for part, name in zip((x, y, sample_weight), names, strict=True)
@@ -179,7 +184,7 @@ def adapt(
         return StreamSource(
             Feed(
                 rows.batches,
-                f"rows of {samples} samples",
+                f"rows of {errors.count(samples, 'sample')}",
                 len(rows),
                 jump=rows.batches,
                 random=rows.random,
@@ -245,8 +250,8 @@ def split(x: Any, y: Any, sample_weight: Any, validation_split: float) -> tuple[
     if at in (0, samples):
         side = "training" if at == 0 else "validation"
         raise ValueError(
-            f"fit(): validation_split={validation_split} of {samples} samples leaves none for "
-            f"{side}. Change the fraction, or pass validation_data."
+            f"fit(): validation_split={validation_split} of {errors.count(samples, 'sample')} "
+            f"leaves none for {side}. Change the fraction, or pass validation_data."
         )
     return (
         jax.tree.map(lambda a: a[:at], arrays),

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from carnyx.core import dtypes
+from carnyx.core import dtypes, errors
 from carnyx.data import kinds
 from carnyx.data.rows import Rows
 
@@ -39,8 +39,10 @@ def is_stream(value: Any) -> bool:
     return hasattr(value, "__iter__") or callable(value)
 
 
-def to_arrays(value: Any, what: str) -> Any:
+def to_arrays(value: Any, what: str, texts: bool = False) -> Any:
     """A structure of NumPy arrays; lists of numbers become arrays, float64 becomes `floatx`.
+
+    Strings are refused unless `texts`.
 
     >>> to_arrays({"a": [1, 2], "b": (np.ones(2), None)}, "x")
     {'a': array([1, 2]), 'b': (array([1., 1.], dtype=float32), None)}
@@ -50,11 +52,11 @@ def to_arrays(value: Any, what: str) -> Any:
     if (read := kinds.find(kinds.ROWS, value)) is not None:
         return jax.tree.map(lambda rows: _checked_rows(rows, what), read(value, what))
     if isinstance(value, Mapping) and not kinds.is_array(value):
-        return {key: to_arrays(item, f"{what}[{key!r}]") for key, item in value.items()}
+        return {k: to_arrays(item, f"{what}[{k!r}]", texts) for k, item in value.items()}
     if isinstance(value, (list, tuple)) and _is_structure(value):
-        items = [to_arrays(item, f"{what}[{i}]") for i, item in enumerate(value)]
+        items = [to_arrays(item, f"{what}[{i}]", texts) for i, item in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items
-    return to_array(value, what)
+    return to_array(value, what, texts)
 
 
 def _is_structure(value: Any) -> bool:
@@ -75,8 +77,8 @@ def _checked_rows(rows: Rows, what: str) -> Rows:
     return _ranked(rows, what)
 
 
-def to_array(value: Any, what: str) -> np.ndarray:
-    """One array, checked for type and rank.
+def to_array(value: Any, what: str, texts: bool = False) -> np.ndarray:
+    """One array, checked for type and rank; of strings only if `texts`.
 
     Raises ValueError for nested lists whose rows differ in length and for single numbers,
     TypeError for what holds no numbers.
@@ -107,7 +109,8 @@ def to_array(value: Any, what: str) -> np.ndarray:
     if array.dtype.kind == "f" and array.dtype.itemsize > 4:
         with np.errstate(over="ignore"):  # what overflows is then found as infinite
             return _ranked(array.astype(dtypes.floatx(), copy=False), what)
-    _check_type(array.dtype, value, what)
+    if not (texts and array.dtype.kind in "OSTU"):
+        _check_type(array.dtype, value, what)
     return _ranked(array, what)
 
 
@@ -115,9 +118,9 @@ def _check_type(dtype: np.dtype, value: Any, what: str) -> None:
     if dtype.name not in NUMBER_TYPES:
         raise TypeError(
             f"{what} has dtype {dtype} ({type(value).__name__}), where numbers or booleans "
-            "are expected. Turn texts and objects into numbers first (a model that starts with "
-            "layers for texts is called as a function, model(x)); sequences of different lengths "
-            "must be padded to one."
+            "are expected. Texts are read by a model that begins with Input(..., dtype='string') "
+            "and layers for texts; otherwise apply these first, x = layer(x). Other objects are "
+            "turned into numbers; sequences of different lengths must be padded to one."
         )
 
 
@@ -155,8 +158,9 @@ def check_data(
             )
         if len(array) != len(first):
             raise ValueError(
-                f"{place}: {first_name} has {len(first)} samples and {name} has {len(array)}. "
-                f"Expected one entry for each sample in every array.{_stack_hint(x, names[0])}"
+                f"{place}: {first_name} has {errors.count(len(first), 'sample')} and {name} has "
+                f"{len(array)}. Expected one entry for each sample in every array."
+                f"{_stack_hint(x, names[0])}"
             )
     _check_weight_shapes(y, sample_weight, place, names)
     for name, array in named if values else ():
@@ -170,6 +174,27 @@ def check_data(
 def _named(struct: Any, name: str) -> list[tuple[str, np.ndarray]]:
     leaves = jax.tree_util.tree_flatten_with_path(struct)[0]
     return [(name + jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
+
+
+def are_batches(x: Any) -> bool:
+    """Whether `x` looks like a list of batches (inputs, targets) rather than like inputs.
+
+    >>> are_batches([(np.ones((2, 3)), np.ones(2))]), are_batches([np.ones((2, 3)), np.ones(2)])
+    (True, False)
+    """
+    pairs = isinstance(x, (list, tuple)) and len(x) > 0
+    return pairs and all(isinstance(b, (list, tuple)) and len(b) in (2, 3) for b in x)
+
+
+def refuse_batches(x: Any, where: str) -> None:
+    """Raises ValueError if `x`, which came without targets, is a list of batches with them."""
+    if are_batches(x):
+        raise ValueError(
+            f"{where}(): x is a list of {errors.count(len(x), type(x[0]).__name__)}, which means "
+            f"inputs, and y is missing. If each is a batch (x, y), pass a function that gives one "
+            f"after the other: {where}(lambda: iter(batches)). For rows, pass one array each as "
+            "x and y."
+        )
 
 
 def _stack_hint(x: Any, name: str) -> str:
@@ -212,24 +237,49 @@ def _check_weight_shapes(y: Any, weight: Any, place: str, names: tuple[str, ...]
 
 
 def _check_finite(name: str, array: np.ndarray, place: str) -> None:
+    if found := _not_finite(array):
+        raise ValueError(
+            f"{place}: {name} has {found}. Expected finite numbers: drop those rows or fill them "
+            "in (np.isfinite finds them, np.nan_to_num replaces them). For a model that treats "
+            "such values itself, let a generator give the batches: of them there is only a warning."
+        )
+
+
+def check_batch_values(x: Any, y: Any, sample_weight: Any, place: str) -> str | None:
+    """What to warn of in a stream's batch: NaN and infinity; None if there is nothing.
+
+    Raises ValueError for integers beyond 32 bits. It costs about 50 us a megabyte.
+    """
+    for part, what in zip((x, y, sample_weight), NAMES, strict=True):
+        for name, array in _named(part, what):
+            _check_integers(name, array, place)
+            if found := _not_finite(array):
+                return (
+                    f"{place}: {name} has {found}. One NaN makes the loss and the weights NaN: "
+                    "drop such rows or fill them in where the batches are made (np.isfinite finds "
+                    "them). Ignore this if the model treats them itself; later batches are not "
+                    "looked at."
+                )
+    return None
+
+
+def _not_finite(array: np.ndarray) -> str:
+    """What is not finite in an array, and where, in words."""
     if array.dtype.kind != "c" and not dtypes.is_float(array.dtype):
-        return
+        return ""
     # A sum meets every value in one pass without a copy: NaN and infinity stay in it. It may also
     # overflow where every value is finite (1e38 a hundred times), so that it only clears data.
     with np.errstate(all="ignore"):
         total = np.sum(array, dtype=np.float32 if array.dtype.itemsize == 2 else None)
         if np.isfinite(total):
-            return
+            return ""
     count, rows, place_of_first = _count_bad(array)
     if not count:
-        return
+        return ""
     kind = "NaN" if np.isnan(np.asarray(array[place_of_first], "complex128")) else "infinity"
-    raise ValueError(
-        f"{place}: {name} has {kind} in row {place_of_first[0]}, at index {place_of_first}; "
-        f"{count} of its {array.size} values, in {rows} of {len(array)} rows, are NaN or infinite. "
-        "Expected finite numbers: drop those rows or fill them in (np.isfinite finds them, "
-        "np.nan_to_num replaces them). A generator's batches are not checked, for models that "
-        "treat such values themselves."
+    return (
+        f"{kind} in row {place_of_first[0]}, at index {place_of_first}; {count} of its "
+        f"{array.size} values, in {rows} of {len(array)} rows, are NaN or infinite"
     )
 
 
@@ -293,8 +343,8 @@ def class_weights(
     if not isinstance(y, np.ndarray):
         raise ValueError(
             f"{place}: class_weight needs the labels of one output in {name}. Received: "
-            f"{'nothing' if y is None else f'{len(jax.tree.leaves(y))} arrays'}. With several "
-            "outputs pass sample_weight, one array an output."
+            f"{'nothing' if y is None else errors.count(len(jax.tree.leaves(y)), 'array')}. "
+            "With several outputs pass sample_weight, one array an output."
         )
     labels, position = np.unique(_labels(y, place, name), return_inverse=True)
     missing = [int(v) for v in labels if int(v) not in table]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from carnyx.core import errors
 from carnyx.data import images
 from carnyx.data.checks import check_count
 from carnyx.data.dataset import Dataset, stack
@@ -230,8 +231,8 @@ def _datasets(
     if label_mode == "binary" and len(names) != 2:
         raise ValueError(f"label_mode='binary' needs two classes. There are {len(names)}: {names}")
     if verbose:
-        kinds = f" belonging to {len(names)} classes" if labels is not None else ""
-        print(f"Found {len(paths)} files{kinds}.")
+        kinds = f" belonging to {errors.count(len(names), 'class')}" if labels is not None else ""
+        print(f"Found {errors.count(len(paths), 'file')}{kinds}.")
     seed = int(np.random.randint(10**6)) if seed is None else seed  # noqa: NPY002
     if shuffle:
         order = list(range(len(paths)))
@@ -256,13 +257,14 @@ def _datasets(
     at = len(paths) - int((validation_split or 0) * len(paths))
     if at in (0, len(paths)):
         raise ValueError(
-            f"validation_split={validation_split} of {len(paths)} files leaves a part empty."
+            f"validation_split={validation_split} of {errors.count(len(paths), 'file')} leaves a "
+            "part empty."
         )
     parts = {"training": slice(at), "validation": slice(at, None)}
     chosen = list(parts) if subset == "both" else [subset]
     if verbose:
         for name in chosen:
-            print(f"Using {len(paths[parts[name]])} files for {name}.")
+            print(f"Using {errors.count(len(paths[parts[name]]), 'file')} for {name}.")
     found = [dataset(parts[name]) for name in chosen]
     return found if subset == "both" else found[0]
 

@@ -14,13 +14,25 @@ from typing import Any
 import jax
 import numpy as np
 
+from carnyx.core import errors
 from carnyx.data.ahead import CHUNK_STEPS, DEPTH, ReadAhead
 from carnyx.data.batches import OutOfData, Segment, check_position, global_draws
-from carnyx.data.checks import NAMES, check_data, class_weights, to_arrays
+from carnyx.data.checks import (
+    NAMES,
+    check_batch_values,
+    check_data,
+    class_weights,
+    to_arrays,
+)
 
 
 def nothing() -> None:
     """What a stream without hooks does at the beginning and the end of an epoch."""
+
+
+def as_given(x: Any, what: str) -> Any:
+    """How inputs are read that need no reading."""
+    return x
 
 
 @dataclass
@@ -69,6 +81,7 @@ class StreamSource:
         class_weight: Any = None,
         restart: bool = False,
         place: str = "fit()",
+        read: Callable[[Any, str], Any] = as_given,
     ) -> None:
         if feed.endless and steps is None:
             raise ValueError(
@@ -76,12 +89,13 @@ class StreamSource:
                 f"{'steps_per_epoch' if place == 'fit()' else 'steps'}=..."
             )
         self.feed, self.class_weight = feed, class_weight
-        self.restart, self.place = restart, place
+        self.restart, self.place, self._read = restart, place, read
         self.limit, self.steps = steps, feed.length if steps is None else steps
         self.waited = 0.0
         self._iterator: Iterator[Any] | None = None
         self._waiting: list[tuple[Any, Any, Any]] = []  # a batch that `peek` took
         self._form: Any = None
+        self._warned = False  # of values that are not finite
         self._given = 0  # batches that came so far
         self._fresh = True  # nothing came since the stream began
         self._begun = False  # an epoch's beginning was announced
@@ -153,12 +167,15 @@ class StreamSource:
                 f"{place} is {found}. Expected x, or a tuple (x, y) or "
                 "(x, y, sample_weight); several inputs go into x as a list: ([a, b], y)."
             )
-        named = zip(parts, NAMES, strict=False)
         try:
+            named = zip((self._read(parts[0], f"{place}: x"), *parts[1:]), NAMES, strict=False)
             x, y, weight = [*(to_arrays(p, f"{place}: {n}") for p, n in named), None, None][:3]
         except ValueError as error:
             raise ValueError(f"{error} {self.feed.batch_hint}".rstrip()) from None
         check_data(x, y, weight, place, values=False)
+        if not self._warned and (warning := check_batch_values(x, y, weight, place)):
+            self._warned = True
+            warnings.warn(warning, stacklevel=2)
         if self.class_weight is not None:
             weight = class_weights(self.class_weight, y, weight, place)
         self._check_form((x, y, weight), place)
@@ -262,8 +279,9 @@ class StreamSource:
         while self._pulled < batches:
             if self._next() is None:
                 raise OutOfData(
-                    f"{self.place}: the backup was made after {batches} batches of {self!r}, which "
-                    f"ended after {self._pulled} now. Give the same data, a generator made anew."
+                    f"{self.place}: the backup was made after {errors.count(batches, 'batch')} of "
+                    f"{self!r}, which ended after {self._pulled} now. Give the same data, a "
+                    "generator made anew."
                 )
         if self._pulled == batches:
             self._waiting.clear()

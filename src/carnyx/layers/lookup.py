@@ -373,7 +373,7 @@ class StringTable(IndexLookup):
 class StringLookup(StringTable):
     """Strings as whole numbers, by their places in a vocabulary.
 
-    Strings live on the host: look them up before `fit`.
+    Strings live on the host: look them up before `fit`, or in an `Input(..., dtype="string")`.
 
     Args:
         [shared]

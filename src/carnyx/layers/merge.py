@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from carnyx.core import symbol
+from carnyx.core import errors, symbol
 from carnyx.core.layer import Layer, is_shape
 from carnyx.core.symbol import KerasTensor
 from carnyx.layers import arguments
@@ -35,11 +35,12 @@ class Merge(Layer):
                 f"{type(self).__name__} '{self.name}' takes a list of tensors. Received one of "
                 f"shape {input_shape}. Call it on a list: layer([x, y])."
             )
-        count = len(input_shape)
-        if count < self.least or (self.most is not None and count > self.most):
-            wanted = f"{self.least}" if self.most else f"at least {self.least}"
+        given = len(input_shape)
+        if given < self.least or (self.most is not None and given > self.most):
+            wanted = errors.count(self.least, "tensor")
+            wanted = wanted if self.most else f"at least {wanted}"
             raise ValueError(
-                f"{type(self).__name__} '{self.name}' takes {wanted} tensors and received {count}."
+                f"{type(self).__name__} '{self.name}' takes {wanted} and received {given}."
             )
         self.check([tuple(s) for s in input_shape])
 

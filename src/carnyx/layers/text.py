@@ -26,7 +26,8 @@ class TextVectorization(StringTable):
     Each text is standardised, split, its words joined to n-grams, and these are looked up: 0 is
     padding (in mode "int"), the next index stands for unknown ones.
     Shapes: [B] or [B, 1] -> [B, T] for "int", [B, T, N] for "one_hot", [B, N] for counts. Without
-    a split the inputs are words, [B, T]. Texts live on the host: call this before `fit`.
+    a split the inputs are words, [B, T]. Texts live on the host: call this before `fit`, or on an
+    `Input(..., dtype="string")`.
 
     Args:
         [shared]

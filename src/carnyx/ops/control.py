@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from carnyx.core import errors
 from carnyx.core.state import Lift, lifting
 from carnyx.core.symbol import Function, any_symbol, is_symbol, symbolic_call
 from carnyx.core.transforms import remat as remat
@@ -381,7 +382,8 @@ def _loop_shape(arrays: list[Any], axes: Sequence[tuple[str, ...]]) -> tuple[int
     """The shape of the axes that are looped over; the sizes of the others are held together."""
     if len(arrays) != len(axes):
         raise TypeError(
-            f"ops.vectorize: the signature has {len(axes)} arguments, and {len(arrays)} came."
+            f"ops.vectorize: the signature has {errors.count(len(axes), 'argument')}, and "
+            f"{len(arrays)} came."
         )
     sizes: dict[str, int] = {}
     for x, names in zip(arrays, axes, strict=True):

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from carnyx.core import dtypes, state
+from carnyx.core import dtypes, errors, state
 from carnyx.core.config import Configurable, public, snake_case, unique_name
 from carnyx.core.variable import Variable
 from carnyx.optimizers import schedules
@@ -330,9 +330,9 @@ class Optimizer(Configurable):
         """Takes them back; warns, and leaves all as it is, when their number differs."""
         if len(store.keys()) != len(self.variables):
             warnings.warn(
-                f"Optimizer '{self.name}' has {len(self.variables)} variables and the file "
-                f"{len(store.keys())}: they were not loaded. Build the optimizer for the same "
-                "weights first (`optimizer.build(model.trainable_variables)`).",
+                f"Optimizer '{self.name}' has {errors.count(len(self.variables), 'variable')} and "
+                f"the file {len(store.keys())}: they were not loaded. Build the optimizer for the "
+                "same weights first (`optimizer.build(model.trainable_variables)`).",
                 stacklevel=2,
             )
             return
@@ -404,7 +404,8 @@ class Optimizer(Configurable):
         params = list(self._parameters if params is None else params)
         if len(params) != len(grads):
             raise ValueError(
-                f"{self.name}: {len(grads)} gradients came for {len(params)} variables."
+                f"{self.name}: {errors.count(len(grads), 'gradient')} came for "
+                f"{errors.count(len(params), 'variable')}."
             )
         self.build(params)
         for param in params:

@@ -27,6 +27,7 @@ from carnyx.train.hooks import HOOKS, Callback, CallbackList, History, ProgbarLo
 from carnyx.train.monitor import MonitorCallback
 from carnyx.train.orbax import OrbaxCheckpoint
 from carnyx.train.tensorboard import TensorBoard
+from carnyx.train.trackers import MlflowCallback, WandbMetricsLogger
 
 
 class EarlyStopping(MonitorCallback):
@@ -265,7 +266,8 @@ def _csv_value(value: Any) -> Any:
 class LambdaCallback(Callback):
     """A callback of functions: those of batches and epochs take (index, logs), the others (logs).
 
-    Any hook of `Callback` may be passed by its name.
+    Any hook of `Callback` may be passed by its name. `sees_only_logs=True` says that the functions
+    of batches read only their arguments: many steps then run in one call (see `Callback`).
 
     >>> show = LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, logs["loss"]))
     >>> show.on_epoch_end(3, {"loss": 0.5})
@@ -280,9 +282,10 @@ class LambdaCallback(Callback):
         on_train_end: Callable[..., Any] | None = None,
         on_train_batch_begin: Callable[..., Any] | None = None,
         on_train_batch_end: Callable[..., Any] | None = None,
-        **kwargs: Callable[..., Any] | None,
+        **kwargs: Any,
     ) -> None:
         super().__init__()
+        self.sees_only_logs = kwargs.pop("sees_only_logs", False)  # Keras takes it, without effect
         named = {k: v for k, v in locals().items() if k in HOOKS}
         for name, hook in {**named, **kwargs}.items():
             if name not in HOOKS:
@@ -557,6 +560,7 @@ __all__ = [
     "History",
     "LambdaCallback",
     "LearningRateScheduler",
+    "MlflowCallback",
     "ModelCheckpoint",
     "OrbaxCheckpoint",
     "ProgbarLogger",
@@ -565,4 +569,5 @@ __all__ = [
     "SwapEMAWeights",
     "TensorBoard",
     "TerminateOnNaN",
+    "WandbMetricsLogger",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from carnyx.train.progress import Progbar
+from carnyx.train.progress import Page, Progbar, notebook_page
 
 MODES = ("train", "test", "predict")
 BATCH_HOOKS = tuple(f"on_{mode}_batch_{when}" for mode in MODES for when in ("begin", "end"))
@@ -28,9 +28,9 @@ class Callback:
 
     A hook gets the index of the batch or epoch, from 0, and the logs so far, a dict of floats.
     A callback that overrides a batch hook may look at the weights after every step, so the loop
-    runs one step at a time, which costs speed. Set the class attribute `sees_only_logs = True` if
-    it reads only the logs: then many steps run in one call and their logs come after it. One that
-    looks now and then says when, in `steps_until_look`.
+    runs one step at a time, which costs speed. Set `sees_only_logs = True`, in the class or on an
+    object, if it reads only the logs: then many steps run in one call and their logs come after
+    it. One that looks now and then says when, in `steps_until_look`.
 
     `state_names` are the attributes, plain data and arrays, that a training which is interrupted
     and resumed (`BackupAndRestore`) must have again.
@@ -370,12 +370,15 @@ class ProgbarLogger(Callback):
     def __init__(self) -> None:
         super().__init__()
         self._bar: Progbar | None = None
+        self._page: Page | None = None  # which all epochs share
         self._training = False
 
     def _start(self, prefix: str) -> None:
         self.close()
         params = self.params or {}
         self._bar = Progbar(params.get("steps"), verbose=params.get("verbose", 1), prefix=prefix)
+        if self._bar.page is not None:
+            self._bar.page = self._page or self._bar.page
 
     def _step(self, batch: int, logs: Any) -> None:
         bar = self._bar
@@ -399,10 +402,10 @@ class ProgbarLogger(Callback):
         self.close()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._training = True
+        self._training, self._page = True, notebook_page()
 
     def on_train_end(self, logs: Any = None) -> None:
-        self._training = False
+        self._training, self._page = False, None
         self.close()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

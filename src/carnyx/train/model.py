@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from carnyx.core import dtypes, state, symbol
+from carnyx.core import dtypes, errors, state, symbol
 from carnyx.core.config import public
 from carnyx.core.graph import FunctionalGraph, Network, SequentialGraph
 from carnyx.core.settings import settings
 from carnyx.data.adapters import adapt, split
 from carnyx.data.batches import OutOfData
+from carnyx.data.checks import is_stream, refuse_batches, to_arrays
 from carnyx.program.cost import costs
 from carnyx.save.state_tree import set_state_tree, state_tree
 from carnyx.train.callbacks import CallbackList, History
@@ -256,7 +257,9 @@ class Trainer(Network):
         _check_epochs(epochs, initial_epoch)
         epochs = min(epochs, settings["max_epochs"] or epochs)
         steps_per_epoch = _limited(steps_per_epoch)
+        self._refuse_batches(x, y, "fit")
         if validation_split:
+            x = self._read(x, "fit(): x")
             (x, y, sample_weight), held_out = split(x, y, sample_weight, validation_split)
             validation_data = held_out if validation_data is None else validation_data
         source = adapt(
@@ -268,6 +271,7 @@ class Trainer(Network):
             class_weight=class_weight,
             steps_per_epoch=steps_per_epoch,
             where="fit",
+            read=self._read,
         )
         self._prepare(source, "fit")
         validation = self._validation_source(
@@ -295,7 +299,8 @@ class Trainer(Network):
             except OutOfData as error:
                 if epoch == run.first:
                     raise
-                warnings.warn(f"{error} Training ends after {epoch} epochs.", stacklevel=3)
+                after = errors.count(epoch, "epoch")
+                warnings.warn(f"{error} Training ends after {after}.", stacklevel=3)
                 break
             if run.validation is not None and _due(epoch, due):
                 found = self._epoch("test", run.validation, callbacks, epoch)
@@ -354,6 +359,7 @@ class Trainer(Network):
     ) -> Any:
         """The loss and the metrics over the data: a number, a list, or (`return_dict`) a dict."""
         self._check_compiled("evaluate")
+        self._refuse_batches(x, y, "evaluate")
         steps = _limited(steps)
         source = adapt(
             x,
@@ -362,6 +368,7 @@ class Trainer(Network):
             batch_size=batch_size,
             steps_per_epoch=steps,
             where="evaluate",
+            read=self._read,
         )
         self._prepare(source, "evaluate")
         callbacks = self._callbacks(callbacks, verbose, source)
@@ -383,7 +390,9 @@ class Trainer(Network):
         numbers = isinstance(x, np.ndarray) and x.dtype.kind not in "OSTU"
         if quick and numbers and 0 < len(x) <= (batch_size or 32):
             return self._predict_batch(x)
-        source = adapt(x, batch_size=batch_size, steps_per_epoch=steps, where="predict")
+        source = adapt(
+            x, batch_size=batch_size, steps_per_epoch=steps, where="predict", read=self._read
+        )
         if not self.built:
             self.build_from(source.peek()[0])
         callbacks = self._callbacks(callbacks, verbose, source)
@@ -427,6 +436,7 @@ class Trainer(Network):
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for these rows, in one batch."""
+        x = self._read(x, "predict_on_batch(): x")
         return self._predict_batch(jax.tree.map(np.asarray, x))
 
     def _on_batch(
@@ -434,6 +444,7 @@ class Trainer(Network):
     ) -> Any:
         where = f"{mode}_on_batch"
         self._check_compiled(where)
+        x = self._read(x, f"{where}(): x")
         rows = len(jax.tree.leaves(x)[0])
         source = adapt(
             x, y, sample_weight, batch_size=max(rows, 1), class_weight=class_weight, where=where
@@ -593,13 +604,26 @@ class Trainer(Network):
                 )
             loss.check(target, output.shape, where, name)
 
+    def _refuse_batches(self, x: Any, y: Any, where: str) -> None:
+        """Where a loss needs targets, a list of batches is no structure of inputs."""
+        own = ("train_step", "test_step", "compute_loss")
+        plain = all(getattr(type(self), name) is getattr(Trainer, name) for name in own)
+        if plain and y is None and self.loss is not None:
+            refuse_batches(x, where)
+
     def _output_spec(self, x: Any) -> Any:
         """KerasTensors like the outputs; builds the model when it is not built yet."""
         struct = getattr(self, "_output_struct", None)
         if struct is None or type(self).call not in (FunctionalGraph.call, SequentialGraph.call):
             return self.build_from(x)
-        self._located(lambda args, _: self._conform(*args), (self.placeholders(x),), {})
+        self._located(lambda args, _: self._values(args[0], None), (self.placeholders(x),), {})
         return struct
+
+    def _read(self, x: Any, what: str) -> Any:
+        """`x`, its strings read by the layers that begin the model (see `core/texts.py`)."""
+        if self._cut() is None or x is None or is_stream(x):
+            return x
+        return self.read_texts(to_arrays(x, what, texts=True))
 
     def _output_names(self, y_pred: Any) -> list[str]:
         if isinstance(y_pred, dict):
@@ -614,15 +638,17 @@ class Trainer(Network):
         if data is None:
             return None
         if not isinstance(data, (tuple, list)):
-            source = adapt(data, steps_per_epoch=steps, where="fit", validation=True)
+            source = adapt(
+                data, steps_per_epoch=steps, where="fit", validation=True, read=self._read
+            )
         elif len(data) not in (2, 3):
             raise ValueError(
                 "fit(): validation_data is (x, y) or (x, y, sample_weight). "
-                f"Received {len(data)} parts."
+                f"Received {errors.count(len(data), 'part')}."
             )
         else:
             settings: Any = {"batch_size": batch_size, "steps_per_epoch": steps, "where": "fit"}
-            source = adapt(*data, **settings, validation=True)
+            source = adapt(*data, **settings, validation=True, read=self._read)
         self._prepare(source, "fit")
         return source
 

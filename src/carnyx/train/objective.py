@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from carnyx import losses as losses_module
 from carnyx import metrics as metrics_module
-from carnyx.core import state, symbol
+from carnyx.core import errors, state, symbol
 from carnyx.core.errors import nearest
 
 ACCURACY = ("accuracy", "acc")
@@ -83,15 +83,17 @@ class Objective:
                 given = [given] * count if len(given) != count else given
             if len(given) != count:
                 raise ValueError(
-                    f"compile(): {len(given)} entries in {what} for {count} outputs "
-                    f"{self.names}. Give one for each (None for none), or a dict by name."
+                    f"compile(): {what} has {errors.count(len(given), 'part')} for "
+                    f"{errors.count(count, 'output')} {self.names}. Give one for each (None for "
+                    "none), or a dict by name."
                 )
             return list(given)
         return [given] * count if copies or nested or count == 1 else self._refuse(given, what)
 
     def _refuse(self, given: Any, what: str) -> list[Any]:
         raise ValueError(
-            f"compile(): {what}={given!r} for {len(self.names)} outputs {self.names}. "
+            f"compile(): {what}={given!r} for {errors.count(len(self.names), 'output')} "
+            f"{self.names}. "
             "Give a list or a dict by output name."
         )
 
@@ -133,7 +135,8 @@ class Objective:
         if isinstance(struct, (list, tuple)):
             if len(struct) != count:
                 raise ValueError(
-                    f"{what} has {len(struct)} arrays for {count} outputs {self.names}."
+                    f"{what} has {errors.count(len(struct), 'array')} for "
+                    f"{errors.count(count, 'output')} {self.names}."
                 )
             return list(struct)
         if count > 1 and what == "y":

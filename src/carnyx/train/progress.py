@@ -1,11 +1,14 @@
 """Progress: a live bar in a terminal or notebook, one plain line an epoch elsewhere.
 
-`Progbar` draws; `ProgbarLogger` in `callbacks.py` tells it what happens in training.
+`Progbar` draws; `ProgbarLogger` in `hooks.py` tells it what happens in training. In a terminal Rich
+draws over the line; in a notebook all bars of a `fit` share one display, a `Page` of plain text, so
+that a saved notebook keeps a line an epoch.
 """
 
 from __future__ import annotations
 
 import atexit
+import importlib
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -18,6 +21,7 @@ SECONDS_BETWEEN_DRAWS = 0.1
 # Steps so close to the one before came out of the same compiled call.
 BURST_SECONDS = 1e-4
 NEVER = float("inf")
+LINES = 100  # of a notebook's display: it is sent whole each time
 
 
 def duration(seconds: float) -> str:
@@ -99,6 +103,7 @@ class Progbar:
         self._last = self._began  # the time of the last step
         self._next_draw = self._began + interval if self.verbose == 1 and is_live() else NEVER
         self._live: Any = None
+        self.page = notebook_page() if self._next_draw != NEVER else None
 
     def update(self, current: int, values: Any = None, finalize: bool | None = None) -> None:
         """Says that `current` steps are done, with (name, value) pairs of the steps since.
@@ -150,6 +155,8 @@ class Progbar:
             self.target = self._seen
         if self._next_draw == NEVER:
             print(self.line(final=True), flush=True)
+        elif self.page is not None:
+            self.page.show(self._text(final=True), final=True)
         else:
             _console().print(self._row(final=True))
 
@@ -180,6 +187,16 @@ class Progbar:
             parts.append(f"{duration(per_step * (self.target - self._seen))} left")
         return " - ".join([*parts, *filter(None, [values_text(self.values)])])
 
+    def _text(self, final: bool) -> str:
+        """The line with a bar of characters."""
+        filled = self.width if final else self.width * self._seen // (self.target or self.width)
+        bar = "━" * filled + "─" * (self.width - filled) if final or self.target else ""
+        return " ".join(p for p in (self._head(final), bar, self._info(final)) if p)
+
+    def _head(self, final: bool) -> str:
+        total = self.target or (self._seen if final else "?")
+        return f"{self.prefix} {self._seen}/{total}".strip()
+
     def _row(self, final: bool) -> Any:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -187,14 +204,15 @@ class Progbar:
 
         total = self.target or (self._seen if final else None)
         bar = ProgressBar(total=total, completed=self._seen, width=self.width, pulse=total is None)
-        head = f"{self.prefix} {self._seen}/{'?' if total is None else total}".strip()
         row = Table.grid(padding=(0, 1))
-        row.add_row(Text(head, style="bold"), bar, Text(self._info(final)))
+        row.add_row(Text(self._head(final), style="bold"), bar, Text(self._info(final)))
         return row
 
     def _draw(self) -> None:
         from rich.live import Live
 
+        if self.page is not None:
+            return self.page.show(self._text(final=False))
         if self._live is None:
             _close_open()  # one that an exception left behind
             self._live = Live(console=_console(), auto_refresh=False, transient=True)
@@ -210,6 +228,41 @@ class Progbar:
             _open.remove(self)
 
 
+class Page:
+    """One display of a notebook: lines that stay, and below them the bar that moves.
+
+    Of many lines the last are shown. What an exception interrupts stays as it was.
+
+    Args:
+        display: IPython's function of this name.
+    """
+
+    def __init__(self, display: Any) -> None:
+        self._display, self._handle = display, None
+        self._lines: list[str] = []
+
+    def show(self, line: str, final: bool = False) -> None:
+        """Shows a line in the place of the one before, unless that was `final`."""
+        lines = [*self._lines[1 - LINES :], line]
+        if len(self._lines) >= LINES:
+            lines[0] = f"... {len(self._lines) + 2 - LINES} lines before"
+        data = {"text/plain": "\n".join(lines)}
+        if self._handle is None:
+            self._handle = self._display(data, raw=True, display_id=True)
+        else:
+            self._handle.update(data, raw=True)
+        if final:
+            self._lines.append(line)
+
+
+def notebook_page() -> Page | None:
+    """A new display if this runs in a notebook's kernel, else None."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if not hasattr(shell, "kernel"):
+        return None
+    return Page(importlib.import_module("IPython.display").display)
+
+
 _open: list[Progbar] = []
 
 
@@ -223,7 +276,7 @@ atexit.register(_close_open)  # a live bar hides the cursor: an exception must n
 
 def is_live() -> bool:
     """Whether the output can be drawn over: a terminal or a notebook."""
-    drawable = "ipykernel" in sys.modules or bool(getattr(sys.stdout, "isatty", bool)())
+    drawable = notebook_page() is not None or bool(getattr(sys.stdout, "isatty", bool)())
     return drawable and settings["interactive_logging"]
 
 
