@@ -23,7 +23,7 @@ demo: .venv/installed-demo
 	$(BIN)/python -m carnyx demo
 
 test: lint
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow" --quick-compile
 
 test-full: lint
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal

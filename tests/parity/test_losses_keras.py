@@ -1,5 +1,7 @@
 """Losses against Keras on JAX: values to 1e-6, gradients to 1e-5."""
 
+import functools
+
 import jax
 import keras
 import numpy as np
@@ -11,16 +13,36 @@ from tests.cases.losses import CASES, Case, data
 by_id = pytest.mark.parametrize("case", CASES, ids=lambda c: c.id)
 
 
-@by_id
-def test_value_and_gradient(case: Case):
+def arrays_of(case: Case):
+    """Targets, predictions and sample weights."""
     y, f = data(case.data, seed=3)
-    ours, theirs = (getattr(module.losses, case.cls)(**case.kwargs) for module in (_ours, keras))
     kept = y.shape[:-1] if "labels" not in case.data or case.data == "column_labels" else y.shape
     if case.kwargs.get("axis") == 0:
         kept = f.shape[1:]
-    weights = np.random.default_rng(4).uniform(0, 2, kept).astype("float32")
-    value, gradient = jax.value_and_grad(ours, argnums=1)(y, f, weights)
-    expected, slope = jax.value_and_grad(theirs, argnums=1)(y, jax.numpy.asarray(f), weights)
+    return y, f, np.random.default_rng(4).uniform(0, 2, kept).astype("float32")
+
+
+@functools.cache
+def values_and_gradients():
+    """Those of every case, ours and Keras's, from one compiled call: to compile each takes long."""
+    inputs = [arrays_of(case) for case in CASES]
+
+    def run(inputs):
+        return [
+            [
+                jax.value_and_grad(getattr(module.losses, case.cls)(**case.kwargs), argnums=1)(*a)
+                for module in (_ours, keras)
+            ]
+            for case, a in zip(CASES, inputs, strict=True)
+        ]
+
+    found = jax.jit(run, compiler_options={"xla_backend_optimization_level": 0})(inputs)
+    return {case.id: pair for case, pair in zip(CASES, found, strict=True)}
+
+
+@by_id
+def test_value_and_gradient(case: Case):
+    (value, gradient), (expected, slope) = values_and_gradients()[case.id]
     np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(gradient, slope, rtol=1e-5, atol=1e-5)
 
