@@ -19,7 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import ml_dtypes
 import numpy as np
@@ -45,24 +45,43 @@ class BrokenBackupError(ValueError):
     """A file is no backup, or not whole."""
 
 
-def write(path: Path, tree: Any) -> None:
-    """Writes a tree of dicts with string keys, lists, arrays, numbers, strings and None."""
-    arrays: list[np.ndarray] = []
-    header = json.dumps({"format": FORMAT, "tree": _packed(tree, arrays)}).encode()
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        with zipfile.ZipFile(file, "w") as archive:
-            for name, parts in (("header", [np.frombuffer(header, np.uint8)]), ("data", arrays)):
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    size = sum(part.nbytes for part in parts)
-                    form = {"descr": "|u1", "fortran_order": False, "shape": (size,)}
-                    np.lib.format.write_array_header_1_0(entry, form)
-                    for part in parts:
-                        entry.write(part.reshape(-1).view(np.uint8).data)
-        file.flush()
-        os.fsync(file.fileno())
+def write(path: Path, tree: Any, previous: Path | None = None) -> None:
+    """Writes a tree of dicts with string keys, lists, arrays, numbers, strings and None.
+
+    The file that had the name is kept as `previous`, if that is given. Where this raises (OSError:
+    the disk is full), the old file is as it was.
+    """
+    partial = partial_of(path)
+    try:
+        with open(partial, "wb") as file:
+            _write_archive(file, tree)
+            file.flush()
+            os.fsync(file.fileno())
+    except Exception:
+        partial.unlink(missing_ok=True)  # a full disk wants its room back
+        raise
+    if previous is not None and path.exists():
+        os.replace(path, previous)
     os.replace(partial, path)
     sync_folder(path.parent)
+
+
+def partial_of(path: Path) -> Path:
+    """What a file is called while it is written."""
+    return path.with_name(path.name + ".partial")
+
+
+def _write_archive(file: IO[bytes], tree: Any) -> None:
+    arrays: list[np.ndarray] = []
+    header = json.dumps({"format": FORMAT, "tree": _packed(tree, arrays)}).encode()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, parts in (("header", [np.frombuffer(header, np.uint8)]), ("data", arrays)):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                size = sum(part.nbytes for part in parts)
+                form = {"descr": "|u1", "fortran_order": False, "shape": (size,)}
+                np.lib.format.write_array_header_1_0(entry, form)
+                for part in parts:
+                    entry.write(part.reshape(-1).view(np.uint8).data)
 
 
 def sync_folder(folder: Path) -> None:
