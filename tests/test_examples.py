@@ -48,8 +48,8 @@ def test_both_ways_of_running_give_the_same(example, args, tmp_path):
 
 @pytest.mark.slow
 def test_text_generation_beats_the_trigram_model():
-    # 3 of the 5 epochs of the default: 2.57 against 2.76 bits under Keras.
-    last = results(run("-m", "carnyx", "examples/text_generation.py", "3"))[-1]
+    # 2.53 against 2.76 bits; after 3 of the 5 epochs 2.91, and 2.92 under Keras.
+    last = results(run("-m", "carnyx", "examples/text_generation.py"))[-1]
     lstm, trigram = map(float, re.findall(r"(\d\.\d+)", last))
     assert lstm < trigram
 
