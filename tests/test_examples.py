@@ -13,9 +13,9 @@ import carnyx
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(*args, cwd=ROOT):
+def run(*args, cwd=ROOT, timeout=300):
     done = subprocess.run(
-        [sys.executable, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300
+        [sys.executable, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=timeout
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
@@ -49,7 +49,7 @@ def test_both_ways_of_running_give_the_same(example, args, tmp_path):
 @pytest.mark.slow
 def test_text_generation_beats_the_trigram_model():
     # 2.53 against 2.76 bits; after 3 of the 5 epochs 2.91, and 2.92 under Keras.
-    last = results(run("-m", "carnyx", "examples/text_generation.py"))[-1]
+    last = results(run("-m", "carnyx", "examples/text_generation.py", timeout=1200))[-1]
     lstm, trigram = map(float, re.findall(r"(\d\.\d+)", last))
     assert lstm < trigram
 
