@@ -36,11 +36,12 @@ TITLES = {"carnyx": "Carnyx", "keras": "Keras, its fastest backend", "torch": "P
 PAGE = ROOT / "docs" / "data_speed.md"
 TEXT = """# How fast data come
 
-Samples a second while a model trains, and in brackets the share of the time in which the device waits
-for data (Keras does not tell). Program A is the digits' convolutional network in batches of 32, B the
-text's two LSTMs of 128 units in batches of 128, MLP a 784-64-10 perceptron in batches of 32. Each
-source is the same for all: Keras runs on the backend that is the fastest for the program, PyTorch
-reads through its DataLoader. `python -m benchmarks.data --docs` measures it and writes this page.
+Samples a second while a model trains, and in brackets the share of the time in which the device
+waits for data (Keras does not tell). Program A is the digits' convolutional network in batches of
+32, B the text's two LSTMs of 128 units in batches of 128, MLP a 784-64-10 perceptron in batches of
+32. Each source is the same for all: Keras runs on the backend that is the fastest for the program,
+PyTorch reads through its DataLoader. `python -m benchmarks.data --docs` measures it and writes this
+page.
 
 """
 
