@@ -1,8 +1,10 @@
 """`python -m benchmarks.data`: samples a second from each kind of data, beside Keras and PyTorch.
 
 Programs A, B and the MLP (`cases.py`) train from arrays, generators, PyDatasets, loaders and files:
-the same source for each framework, one process a framework, the median of some rounds. In brackets
-the share of the time in which the device waited for data, where the framework lets it be measured.
+the same source for each framework, one process a framework, the median of some rounds. Keras runs
+on the backend that is the fastest for the program; PyTorch reads through its DataLoader what is no
+loader itself. In brackets the share of the time in which the device waited for data, where the
+framework lets it be measured (Keras does not).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import itertools
 import json
 import statistics
 import subprocess
@@ -27,8 +30,20 @@ from benchmarks.cases import CASES, Case, data
 from benchmarks.models import make
 
 FITS = {case.model: case for case in CASES if case.kind == "fit"}
-FRAMEWORKS = ("carnyx", "keras-jax", "torch")
-WARM_UPS = 2
+FRAMEWORKS = ("carnyx", "keras", "torch")
+FASTEST = {"A": "keras-tensorflow", "B": "keras-tensorflow", "MLP": "keras-jax"}  # `make bench`
+TITLES = {"carnyx": "Carnyx", "keras": "Keras, its fastest backend", "torch": "PyTorch"}
+PAGE = ROOT / "docs" / "data_speed.md"
+TEXT = """# How fast data come
+
+Samples a second while a model trains, and in brackets the share of the time in which the device
+waits for data (Keras does not tell). Program A is the digits' convolutional network in batches of
+32, B the text's two LSTMs of 128 units in batches of 128, MLP a 784-64-10 perceptron in batches of
+32. Each source is the same for all: Keras runs on the backend that is the fastest for the program,
+PyTorch reads through its DataLoader. `python -m benchmarks.data --docs` measures it and writes this
+page.
+
+"""
 
 
 class Sources:
@@ -111,6 +126,54 @@ class Sources:
         return pandas.DataFrame(self.x), self.y
 
 
+class TorchSources(Sources):
+    """The same for PyTorch's users: Datasets behind a DataLoader."""
+
+    def loader(self, dataset: Any, **arguments: Any) -> Any:
+        from torch.utils.data import DataLoader
+
+        return DataLoader(dataset, **arguments), None
+
+    def generator(self) -> Any:
+        from torch.utils.data import IterableDataset
+
+        batches = self.batches
+
+        class Stream(IterableDataset):
+            def __iter__(self) -> Iterator[Any]:
+                return batches()
+
+        return self.loader(Stream(), batch_size=None)
+
+    def pydataset(self, workers: int = 0) -> Any:
+        batches = list(self.batches())
+        return self.loader(batches, batch_size=None, shuffle=True, num_workers=workers)
+
+    def rows(self, x: Any) -> Any:
+        """Batches of rows in a new order, read by index."""
+        y, size = self.y, self.case.batch
+
+        class Rows:
+            def __len__(self) -> int:
+                return len(y)
+
+            def __getitems__(self, rows: list[int]) -> Any:
+                ascending = np.sort(rows)  # as HDF5 wants it; the order in a batch is no matter
+                return x[ascending], y[ascending]
+
+        return self.loader(Rows(), batch_size=size, shuffle=True, collate_fn=lambda batch: batch)
+
+    def memmap(self) -> Any:
+        return self.rows(super().memmap()[0])
+
+    def hdf5(self) -> Any:
+        return self.rows(super().hdf5()[0])
+
+    def pandas(self) -> Any:
+        x, y = super().pandas()
+        return x.to_numpy(), y
+
+
 #: Source -> the packages that it needs
 SOURCES = {
     "arrays": (),
@@ -135,20 +198,24 @@ def worker(framework: str, rounds: int, names: list[str], models: list[str]) -> 
     with tempfile.TemporaryDirectory() as folder:
         for name in models:
             case = FITS[name]
-            sources, model = Sources(package, case, Path(folder)), make(framework, name)
+            kind = TorchSources if framework == "torch" else Sources
+            sources, model = kind(package, case, Path(folder)), make(framework, name)
             for source in names:
                 answer: dict[str, Any] = {"model": name, "source": source}
                 try:
                     run = runner(framework, model, getattr(sources, source), case.batch)
-                    answer |= measure(run, len(sources.x), rounds)
+                    # the first compiles; Carnyx then measures how many steps a call may take
+                    answer |= measure(run, len(sources.x), rounds, 2 if package == "carnyx" else 1)
                 except Exception as error:
                     answer["error"] = f"{type(error).__name__}: {error}"[:300]
                 print(json.dumps(answer), flush=True)
 
 
-def measure(run: Callable[[], float | None], samples: int, rounds: int) -> dict[str, Any]:
+def measure(
+    run: Callable[[], float | None], samples: int, rounds: int, warm_ups: int
+) -> dict[str, Any]:
     """Medians over rounds of samples a second and of the share of waiting."""
-    for _ in range(WARM_UPS):
+    for _ in range(warm_ups):
         run()
     speeds, shares = [], []
     for _ in range(rounds):
@@ -203,8 +270,6 @@ def torch_epoch(model: Any, source: Callable[[], Any], batch: int) -> float:
     torch, waited = model.torch, 0.0
     x, y = source()
     if y is not None:
-        if not isinstance(x, np.ndarray) or isinstance(x, np.memmap):
-            raise NotImplementedError("needs a Dataset class of one's own")
         model.fit(x, y, batch)
         return 0.0
     model.module.train()
@@ -215,10 +280,12 @@ def torch_epoch(model: Any, source: Callable[[], Any], batch: int) -> float:
         waited += time.perf_counter() - began
         if found is None:
             break
-        inputs, targets = map(torch.as_tensor, found)
+        inputs, targets = (
+            torch.as_tensor(part if torch.is_tensor(part) else np.asarray(part)) for part in found
+        )
         inputs = inputs.permute(0, 3, 1, 2).contiguous() if model.name == "A" else inputs
         model.optimizer.zero_grad(set_to_none=True)
-        loss = model.loss(model.module(inputs), targets.argmax(1))
+        loss = model.loss(model.module(inputs.float()), targets.argmax(1))
         loss.backward()
         model.optimizer.step()
         total += loss.detach()
@@ -235,11 +302,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.worker:
         worker(options.worker, options.rounds, options.sources, options.models)
         return 0
-    answers = {name: ask(name, options) for name in options.frameworks if installed(name)}
+    answers = {name: ask(name, options) for name in options.frameworks}
     print_table(options, answers)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(answers, indent=1) + "\n")
     print(f"written to {options.output}")
+    if options.docs:
+        PAGE.write_text(TEXT + markdown(options, answers))
+        print(f"the table is in {PAGE}")
     return 0
 
 
@@ -247,8 +317,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=__doc__)
     for name, known in (("frameworks", FRAMEWORKS), ("sources", SOURCES), ("models", FITS)):
         parser.add_argument(f"--{name}", default=",".join(known), help="by comma")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("out/benchmarks_data.json"))
+    parser.add_argument("--docs", action="store_true", help="write docs/data_speed.md")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     for name, known in (("frameworks", FRAMEWORKS), ("sources", SOURCES), ("models", FITS)):
@@ -264,13 +335,29 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def ask(framework: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """All answers of a framework's process."""
+    """All answers of a framework."""
+    processes: dict[str, list[str]] = {}
+    for model in options.models:
+        processes.setdefault(FASTEST[model] if framework == "keras" else framework, []).append(
+            model
+        )
+    answers = []
+    for process, models in processes.items():
+        if installed(process):
+            answers += _ask(process, models, options)
+        else:
+            print(f"{process} is left out: it is not installed")
+    return answers
+
+
+def _ask(
+    framework: str, models: list[str], options: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
     command = [
         sys.executable, "-m", "benchmarks.data", "--worker", framework,
         "--rounds", str(options.rounds), "--sources", ",".join(options.sources),
-        "--models", ",".join(options.models),
+        "--models", ",".join(models),
     ]  # fmt: skip
-    answers = []
     with subprocess.Popen(
         command, cwd=ROOT, env=environment(framework), text=True, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -278,9 +365,8 @@ def ask(framework: str, options: argparse.Namespace) -> list[dict[str, Any]]:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("{"):
-                answers.append(json.loads(line))
                 print(f"{framework}: {line.strip()}", flush=True)
-    return answers
+                yield json.loads(line)
 
 
 def print_table(options: argparse.Namespace, answers: dict[str, list[dict[str, Any]]]) -> None:
@@ -290,14 +376,26 @@ def print_table(options: argparse.Namespace, answers: dict[str, list[dict[str, A
     table = Table(title="samples a second (share of the time in which the device waits for data)")
     for name in ("program", "source", *answers):
         table.add_column(name, justify="left" if name in ("program", "source") else "right")
-    for model in options.models:
-        for source in options.sources:
-            cells = [
-                _cell(next((a for a in found if (a["model"], a["source"]) == (model, source)), {}))
-                for found in answers.values()
-            ]
-            table.add_row(model, source, *cells)
+    for row in _rows(options, answers):
+        table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 110).print(table)
+
+
+def markdown(options: argparse.Namespace, answers: dict[str, list[dict[str, Any]]]) -> str:
+    """The table for the documentation."""
+    head = ["Program", "Source", *(TITLES[name] for name in answers)]
+    lines = [head, ["---"] * len(head), *_rows(options, answers)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _rows(options: argparse.Namespace, answers: dict[str, list[dict[str, Any]]]) -> Iterator[Any]:
+    for model, source in itertools.product(options.models, options.sources):
+        cells = [
+            _cell(next((a for a in found if (a["model"], a["source"]) == (model, source)), {}))
+            for found in answers.values()
+        ]
+        if set(cells) != {"-"}:
+            yield model, source, *cells
 
 
 def _cell(answer: dict[str, Any]) -> str:

@@ -1,11 +1,13 @@
-"""A training that `test_resume.py` kills, started as a process of its own: folder, kind of data.
+"""A training that `test_resume.py` kills, started as a process of its own.
 
-Prints "training" when the first step is done, and writes what came out to `end.npz`.
+Prints "training" when the first step is done and "trained" after the last, and writes what came out
+to `end.npz`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -16,8 +18,9 @@ import numpy as np
 
 import carnyx
 from carnyx import callbacks, layers, utils
+from carnyx.data.dataset import Dataset
 
-ROWS, EPOCHS, BATCH = 460, 6, 8
+BATCH = 8
 
 
 class Batches(carnyx.utils.PyDataset):
@@ -28,7 +31,7 @@ class Batches(carnyx.utils.PyDataset):
         self.x, self.y, self.rows = x, y, np.arange(len(x))
 
     def __len__(self) -> int:
-        return -(-ROWS // BATCH)
+        return -(-len(self.x) // BATCH)
 
     def __getitem__(self, i: int) -> Any:
         rows = self.rows[i * BATCH :][:BATCH]
@@ -42,16 +45,34 @@ class Slow(callbacks.Callback):
     """Makes steps take long enough to be killed, and says when the first is done."""
 
     sees_only_logs = True
+    told = False
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        print("training", flush=True)
+        if not self.told:
+            print("training", flush=True)
+            self.told = True
         time.sleep(PAUSE)
+
+
+def slow_disk(seconds: float) -> None:
+    """What forces to the disk and what renames takes so long, before and after it does so."""
+
+    def slowed(call: Any) -> Any:
+        def run(*arguments: Any) -> Any:
+            time.sleep(seconds)
+            result = call(*arguments)
+            time.sleep(seconds)
+            return result
+
+        return run
+
+    os.fsync, os.replace = slowed(os.fsync), slowed(os.replace)
 
 
 def generated(x: Any, y: Any) -> Iterator[Any]:
     random = np.random.default_rng(3)
     while True:
-        rows = random.integers(0, ROWS, BATCH)
+        rows = random.integers(0, len(x), BATCH)
         yield x[rows], y[rows]
 
 
@@ -59,13 +80,16 @@ def fit(model: Any, kind: str, x: Any, y: Any, **arguments: Any) -> Any:
     if kind == "arrays":
         return model.fit(x, y, batch_size=BATCH, **arguments)
     if kind == "parts":  # epochs that begin in the middle of a pass
-        return model.fit(x, y, batch_size=BATCH, steps_per_epoch=40, **arguments)
+        return model.fit(x, y, batch_size=BATCH, steps_per_epoch=29, **arguments)
     if kind == "dataset":
         return model.fit(Batches(x, y), **arguments)
     if kind == "stored":
         np.save(FOLDER / "x.npy", x)
         rows = np.load(FOLDER / "x.npy", mmap_mode="r")
         return model.fit(rows, y, batch_size=BATCH, **arguments)
+    if kind == "shuffled":  # samples, by a buffer
+        samples = Dataset.of_samples([*zip(x, y, strict=True)], None, shuffle=False)
+        return model.fit(samples.shuffle(100, seed=3).batch(BATCH), **arguments)
     assert kind == "generator"
     return model.fit(generated(x, y), steps_per_epoch=50, **arguments)
 
@@ -73,7 +97,7 @@ def fit(model: Any, kind: str, x: Any, y: Any, **arguments: Any) -> Any:
 def main() -> None:
     utils.set_random_seed(5)
     random = np.random.default_rng(0)
-    x = random.normal(size=(ROWS, 12)).astype("float32")
+    x = random.normal(size=(OPTIONS["rows"], 12)).astype("float32")
     y = (x[:, :3].argmax(1)).astype("int32")
     model = carnyx.Sequential(
         [
@@ -85,7 +109,9 @@ def main() -> None:
     )
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     hooks = [
-        callbacks.BackupAndRestore(FOLDER / "backup", FREQUENCY, double_checkpoint=True),
+        callbacks.BackupAndRestore(
+            FOLDER / "backup", OPTIONS["frequency"], double_checkpoint=OPTIONS["double"]
+        ),
         callbacks.ReduceLROnPlateau(patience=1, min_delta=0.1, factor=0.8),
         callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.97),
         callbacks.EarlyStopping(patience=20, restore_best_weights=True),
@@ -96,11 +122,12 @@ def main() -> None:
         KIND,
         x,
         y,
-        epochs=EPOCHS,
+        epochs=OPTIONS["epochs"],
         verbose=0,
         validation_data=(x[:64], y[:64]),
         callbacks=hooks,
     )
+    print("trained", flush=True)
     values = [v.numpy() for v in [*model.variables, *model.optimizer.variables]]
     named = {f"value{i}": value for i, value in enumerate(values)}
     text = np.array(json.dumps([history.history, history.epoch], sort_keys=True))
@@ -108,6 +135,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    FOLDER, KIND, FREQUENCY = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
-    PAUSE = float(sys.argv[4])
+    FOLDER, OPTIONS = Path(sys.argv[1]), json.loads(sys.argv[2])
+    KIND, PAUSE = OPTIONS["kind"], OPTIONS["pause"]
+    if OPTIONS["disk"]:
+        slow_disk(OPTIONS["disk"])
     main()

@@ -13,9 +13,9 @@ import carnyx
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(*args, cwd=ROOT):
+def run(*args, cwd=ROOT, timeout=300):
     done = subprocess.run(
-        [sys.executable, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300
+        [sys.executable, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=timeout
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
@@ -55,8 +55,8 @@ def test_the_example_of_digits_learns():
 
 @pytest.mark.slow
 def test_text_generation_beats_the_trigram_model():
-    # 3 of the 5 epochs of the default: 2.57 against 2.76 bits under Keras.
-    last = results(run("-m", "carnyx", "examples/text_generation.py", "3"))[-1]
+    # 2.53 against 2.76 bits; after 3 of the 5 epochs 2.91, and 2.92 under Keras.
+    last = results(run("-m", "carnyx", "examples/text_generation.py", timeout=1200))[-1]
     lstm, trigram = map(float, re.findall(r"(\d\.\d+)", last))
     assert lstm < trigram
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import math
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,60 +31,128 @@ SCRIPT = Path(__file__).parent / "resumed_training.py"
 # ---- real processes
 
 
-def start(folder: Path, kind: str, frequency: int | str, pause: float) -> subprocess.Popen[bytes]:
-    folder.mkdir(exist_ok=True)
-    arguments = [str(folder), kind, json.dumps(frequency), str(pause)]
-    return subprocess.Popen([sys.executable, str(SCRIPT), *arguments], stdout=subprocess.PIPE)
+class Training:
+    """A training in processes of their own, in a folder of it.
 
+    kind: of the data. frequency: `save_freq`. pause: seconds after each step, so that there are
+    instants to kill at. disk: seconds that forcing to the disk and renaming take, twice.
+    """
 
-def end_of(folder: Path) -> dict[str, Any]:
-    with np.load(folder / "end.npz") as file:
-        return {name: file[name].tobytes() for name in file.files}
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.folder, self.backup = folder, folder / "backup"
+        # 460 rows: a smaller last batch
+        defaults = {"rows": 460, "epochs": 6, "pause": 0.003, "disk": 0, "double": True}
+        self.options = {**defaults, **options}
+        folder.mkdir()
 
+    def start(self) -> subprocess.Popen[bytes]:
+        """Returns when its first step is done."""
+        # without compiling anew each time, and with the very same code
+        cache = {
+            "JAX_COMPILATION_CACHE_DIR": str(self.folder.parent / "compiled"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+        }
+        command = [sys.executable, str(SCRIPT), str(self.folder), json.dumps(self.options)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, **cache})
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process
 
-def killed(folder: Path, kind: str, frequency: int | str, choices: random.Random) -> str | None:
-    """Starts the training and kills it at a random instant after its first step, if it is not
-    faster; returns how."""
-    how = choices.choice(["SIGKILL", "SIGTERM"])
-    process = start(folder, kind, frequency, pause=0.003)
-    assert process.stdout is not None
-    process.stdout.readline()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=choices.uniform(0, 0.8))
-    if process.poll() is None:
-        process.send_signal(getattr(signal, how))
+    def run(self) -> float:
+        """Runs to the end; returns the seconds from the first step to the last."""
+        process = self.start()
+        assert process.stdout is not None
+        began = time.perf_counter()
+        process.stdout.readline()
+        took = time.perf_counter() - began
         process.communicate()
-    if process.returncode == 0:
-        return None
-    assert process.returncode == {"SIGKILL": -9, "SIGTERM": 143}[how]
-    return how
+        assert process.returncode == 0
+        return took
+
+    def kill(self, how: signal.Signals, after: float, choices: random.Random) -> str | None:
+        """Starts it and kills it so many seconds after its first step; returns what was hit.
+
+        SIGKILL on a slow disk waits for the next backup, and hits while that is written and
+        renamed. None where training had ended: then it is as if this had not been tried.
+        """
+        before = self.folder.with_name("before")
+        shutil.rmtree(before, ignore_errors=True)
+        shutil.copytree(self.folder, before)
+        process = self.start()
+        time.sleep(after)
+        if self.options["disk"] and how == signal.SIGKILL:
+            while not self.partial() and process.poll() is None:
+                time.sleep(0.001)
+            time.sleep(choices.uniform(0, 5 * self.options["disk"]))
+        process.send_signal(how)
+        rest, _ = process.communicate()
+        if b"trained" in rest:
+            shutil.rmtree(self.folder)
+            shutil.copytree(before, self.folder)
+            return None
+        assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143}[how]
+        return "writing" if self.partial() else "training"
+
+    def partial(self) -> bool:
+        """Whether a file is not whole, or not yet renamed."""
+        return any(self.backup.glob("*.partial"))
+
+    def end(self) -> dict[str, bytes]:
+        """What came out: weights, optimizer, History."""
+        with np.load(self.folder / "end.npz") as file:
+            return {name: file[name].tobytes() for name in file.files}
 
 
-def kill_and_resume(folder: Path, kind: str, frequency: int | str, kills: int, seed: int) -> None:
-    choices, wanted = random.Random(seed), folder / "whole"
-    other = start(wanted, kind, frequency, pause=0.0)
-    hit = sum(killed(folder / "killed", kind, frequency, choices) is not None for _ in range(kills))
-    assert other.communicate() and other.returncode == 0
-    if not (folder / "killed" / "end.npz").exists():
-        last = start(folder / "killed", kind, frequency, pause=0.0)
-        assert last.communicate() and last.returncode == 0
-    assert hit
-    assert end_of(folder / "killed") == end_of(wanted)
-    assert not (folder / "killed" / "backup").exists(), "a finished training deletes its backups"
+def kill_and_resume(folder: Path, kills: int, seed: int, **options: Any) -> list[str]:
+    """A training that is killed so often ends with the bits of one that was not.
+
+    The instants are drawn from the time that the latter took. Returns what each kill hit.
+    """
+    choices = random.Random(seed)
+    whole, killed = Training(folder / "whole", **options), Training(folder / "killed", **options)
+    duration = whole.run()
+    instants = sorted(choices.uniform(0, duration) for _ in range(kills))
+    signals = choices.sample([signal.SIGKILL, signal.SIGTERM] * kills, kills - 2)
+    signals += [signal.SIGKILL, signal.SIGTERM]  # each at least once
+    choices.shuffle(signals)
+    hits: list[str] = []
+    for how, since, instant in zip(signals, [0.0, *instants], instants, strict=False):
+        hit = killed.kill(how, instant - since, choices)
+        while hit is None:
+            hit = killed.kill(how, choices.uniform(0, instant - since), choices)
+        hits.append(hit)
+    killed.run()
+    assert killed.end() == whole.end()
+    assert not killed.backup.exists(), "a finished training deletes its backups"
+    return hits
 
 
 def test_killed_training_ends_as_one_that_was_not(tmp_path: Path) -> None:
-    kill_and_resume(tmp_path, "arrays", 7, kills=2, seed=1)
+    options = {"kind": "arrays", "frequency": 7, "rows": 456, "epochs": 3}
+    assert len(kill_and_resume(tmp_path, kills=3, seed=1, **options)) == 3
+
+
+TWENTY: list[dict[str, Any]] = [
+    {"kind": "arrays", "frequency": 5, "double": False},
+    {"kind": "parts", "frequency": 11, "disk": 0.05},
+    {"kind": "dataset", "frequency": 6, "disk": 0.05, "double": False},
+    {"kind": "stored", "frequency": "epoch"},
+    {"kind": "generator", "frequency": 9},
+    {"kind": "shuffled", "frequency": 4, "disk": 0.05},
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "frequency"),
-    [("arrays", 5), ("parts", 11), ("dataset", 6), ("stored", "epoch"), ("generator", 9)],
-)
-def test_twenty_kills(kind: str, frequency: int | str, tmp_path: Path) -> None:
-    """Four of each kind of data."""
-    kill_and_resume(tmp_path, kind, frequency, kills=4, seed=len(kind))
+def test_twenty_kills(tmp_path: Path) -> None:
+    """Of arrays four, of each kind of stream three or more, some on a slow disk."""
+    hits: list[str] = []
+    for number, options in enumerate(TWENTY):
+        folder = tmp_path / options["kind"]
+        folder.mkdir()
+        hits += kill_and_resume(folder, kills=4 if number < 2 else 3, seed=number, **options)
+    print(Counter(hits))
+    assert len(hits) == 20 and hits.count("writing") >= 3
 
 
 # ---- in one process
@@ -176,6 +250,7 @@ def check(folder: Path, at: tuple[int, int | None], data: Any, **arguments: Any)
     assert values(model) == wanted
     assert found == history
     assert rest.seen == seen.seen[len(seen.seen) - len(rest.seen) :]
+    assert save == 1 or len(rest.seen) < len(seen.seen), "a backup was taken up"
     return model, found, rest
 
 
@@ -268,6 +343,13 @@ def test_streams_go_on_at_their_place(kind: str, at: Any, tmp_path: Path) -> Non
     check(tmp_path, at, data, epochs=3, **arguments)
 
 
+@pytest.mark.parametrize("kind", DATA)
+def test_streams_go_on_after_an_epoch(kind: str, tmp_path: Path) -> None:
+    """The last backup is that of the end of the second."""
+    data, arguments = DATA[kind]
+    check(tmp_path, (2, 1), data, epochs=4, save_freq="epoch", **arguments)
+
+
 def test_datasets_are_taken_up_without_making_batches_again(tmp_path: Path) -> None:
     fit(lambda: (Rows(),), [callbacks.BackupAndRestore(tmp_path / "a", 1), Stop(1, 3)], epochs=2)
     Rows.made = 0
@@ -275,10 +357,12 @@ def test_datasets_are_taken_up_without_making_batches_again(tmp_path: Path) -> N
     assert Rows.made <= 3  # `fit` looks at the first batch, and two were left
 
 
-def test_stored_rows_go_on_at_their_place(tmp_path: Path) -> None:
+@pytest.mark.parametrize("frequency", [1, "epoch"])
+def test_stored_rows_go_on_at_their_place(frequency: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", X)
     stored = np.load(tmp_path / "x.npy", mmap_mode="r")
-    check(tmp_path, (1, 2), lambda: (stored, Y), batch_size=8, epochs=3)
+    at = (1, 2)
+    check(tmp_path, at, lambda: (stored, Y), batch_size=8, epochs=3, save_freq=frequency)
 
 
 def test_validation_and_what_callbacks_remember_go_on(tmp_path: Path) -> None:
@@ -409,18 +493,20 @@ def test_what_cannot_be_kept_is_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "a.npz").exists()
 
 
+class Flushed(callbacks.Callback):
+    """Lets each backup be written before the next step."""
+
+    sees_only_logs = True
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.model._fitting.callbacks[0]._writer.flush()
+
+
 @pytest.mark.parametrize("double", [True, False])
 def test_broken_backup_is_passed_over_or_refused(double: bool, tmp_path: Path) -> None:
     def hooks(*place: Any) -> list[Any]:
         own = callbacks.BackupAndRestore(tmp_path / "a", 1, double_checkpoint=double)
-        return [own, Slower(), Stop(*place)]
-
-    class Slower(callbacks.Callback):  # lets each backup be written
-        sees_only_logs = True
-
-        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-            hooked = self.model._fitting.callbacks[0]
-            hooked._writer.flush()
+        return [own, Flushed(), Stop(*place)]
 
     fit(arrays, hooks(1, 1), epochs=2, batch_size=8)
     latest = tmp_path / "a" / "latest.npz"
@@ -459,15 +545,81 @@ def test_generator_that_is_too_short_is_refused(tmp_path: Path) -> None:
         fit(lambda: (short,), hooks(-1, -1), epochs=2, steps_per_epoch=4)
 
 
-def test_errors_of_the_writing_thread_come_to_the_training(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_made_is_an_error_at_once(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("no folder")
+    stop = Stop(-1, -1)
     with pytest.raises(FileExistsError):
-        fit(
-            arrays,
-            [callbacks.BackupAndRestore(tmp_path / "a", 1), Stop(-1, -1)],
-            epochs=2,
-            batch_size=8,
-        )
+        fit(arrays, [callbacks.BackupAndRestore(tmp_path / "a", 1), stop], batch_size=8)
+    assert not stop.seen
+
+
+def test_full_disk_costs_the_backup_and_not_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third backup and those after it find no room."""
+    folder, files = tmp_path / "a", []
+    fsync = os.fsync
+
+    def full(number: int) -> None:
+        files.append(number)
+        if len(files) > 2 * 2:  # a backup forces its file and its folder to the disk
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(number)
+
+    def hooks(*place: Any) -> list[Any]:
+        return [callbacks.BackupAndRestore(folder, 1), Flushed(), Stop(*place)]
+
+    wanted = values(fit(arrays, [Stop(-1, -1)], epochs=2, batch_size=8)[0])
+    monkeypatch.setattr(backup.os, "fsync", full)
+    with pytest.warns(UserWarning, match="No space left on device.*the one before is whole"):
+        fit(arrays, hooks(1, 3), epochs=2, batch_size=8)
+    assert [path.name for path in folder.iterdir()] == ["latest.npz"], "no room is taken"
+    assert backup.read(folder / "latest.npz")["batch"] == 2
+    with pytest.warns(UserWarning, match="Training goes on"):
+        model, _, stop = fit(arrays, hooks(-1, -1), epochs=2, batch_size=8)
+    assert values(model) == wanted and stop.seen[0] == (0, 2)
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_whatever_the_instant_a_whole_backup_is_found(
+    double: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The power fails before or after each thing that is forced to the disk or renamed."""
+
+    class PowerFailure(BaseException):
+        pass
+
+    left = math.inf  # instants until then
+
+    def pass_an_instant() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise PowerFailure
+
+    def failing(call: Any) -> Any:
+        def run(*arguments: Any) -> None:
+            pass_an_instant()
+            call(*arguments)
+            pass_an_instant()
+
+        return run
+
+    hooked = callbacks.BackupAndRestore(tmp_path / "a", 1, double_checkpoint=double)
+    hooked._latest.parent.mkdir()
+    monkeypatch.setattr(backup.os, "fsync", failing(os.fsync))
+    monkeypatch.setattr(backup.os, "replace", failing(os.replace))
+    for instant in range(1, 10 if double else 8):
+        hooked._write(0)
+        hooked._write(1)
+        left = instant
+        if instant < (9 if double else 7):
+            with pytest.raises(PowerFailure):
+                hooked._write(2)
+            assert hooked._read() in (1, 2)
+        else:  # past the last
+            hooked._write(2)
+        left = math.inf
 
 
 @pytest.mark.parametrize(
@@ -491,6 +643,25 @@ class Send(callbacks.Callback):
 
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
         signal.raise_signal(signal.SIGTERM)
+
+
+class SendLate(callbacks.Callback):
+    """SIGTERM after the last step."""
+
+    def on_train_end(self, logs: Any = None) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_signal_after_the_last_step_leaves_a_backup(tmp_path: Path) -> None:
+    def run(*more: Any) -> Fitted:
+        last = callbacks.BackupAndRestore(tmp_path / "a", save_freq=False)
+        return fit(arrays, [*more, last, Stop(-1, -1)], epochs=2, batch_size=8)
+
+    wanted = values(run()[0])
+    with pytest.raises(SystemExit, match="143"):
+        run(SendLate())
+    model, history, stop = run()
+    assert values(model) == wanted and not stop.seen and len(history["loss"]) == 2
 
 
 def test_interrupted_validation_is_done_again(tmp_path: Path) -> None:

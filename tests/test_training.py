@@ -316,6 +316,80 @@ def test_freezing_after_compile_takes_effect() -> None:
     assert not np.allclose(before[2], after[2])
 
 
+class Headed(carnyx.Model):
+    def __init__(self) -> None:
+        super().__init__(name="headed")
+        self.blocks = [layers.Dense(3, kernel_regularizer="l2"), layers.Dense(2)]
+        self.head = layers.Dense(1)
+
+    def call(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+def _add_lora(model) -> None:
+    model.head.enable_lora(1)
+    model.head.lora_kernel_b.assign([[2.0]])
+
+
+def _merge_lora(model) -> None:
+    model.head.merge_lora()
+
+
+def _other_head(model) -> None:
+    model.head = HEAD
+
+
+def _other_block(model) -> None:
+    model.blocks[1] = layers.Dense(2)
+
+
+def _freeze(model) -> None:
+    """Its regularizer counts no more."""
+    model.blocks[0].trainable = False
+
+
+HEAD = layers.Dense(1)
+
+
+def test_steps_are_those_of_the_variables_that_are_there() -> None:
+    x = np.random.default_rng(0).normal(size=(16, 2)).astype("float32")
+    y, model = x[:, :1], Headed()
+    HEAD.build((None, 2))
+    model.compile("sgd", "mse")
+    model.fit(x, y, verbose=0)
+    model.evaluate(x, y, verbose=0)
+    before = model.predict(x, verbose=0)
+    for change in (_add_lora, _merge_lora, _other_head, _other_block, _freeze):
+        change(model)
+        outputs = np.asarray(model(x))
+        np.testing.assert_allclose(model.predict(x, verbose=0), outputs, rtol=1e-5, atol=1e-6)
+        loss = np.mean((outputs - y) ** 2) + sum(map(float, model.losses))
+        np.testing.assert_allclose(model.evaluate(x, y, verbose=0), loss, rtol=1e-5)
+        changed = change not in (_merge_lora, _freeze)
+        assert changed == (np.abs(model.predict(x, verbose=0) - before).max() > 0.01)
+        before = outputs
+    model.compile("sgd", "mse")
+    model.fit(x, y, verbose=0)
+    assert np.abs(np.asarray(model(x)) - before).max() > 1e-4
+
+
+def test_predictions_look_for_variables_only_after_a_change(monkeypatch) -> None:
+    x, model = np.ones((4, 2), "float32"), Headed()
+    model.predict(x, verbose=0)
+    executor, looks = model.executor, []
+    look = executor._look
+    monkeypatch.setattr(executor, "_look", lambda: (looks.append(1), look()))
+    for _ in range(3):
+        model.predict(x, verbose=0)
+    assert len(looks) <= 1  # what the first call has made counts
+    layers.Dense(1).build((None, 2))  # anybody's
+    model.predict(x, verbose=0)
+    model.predict(x, verbose=0)
+    assert len(looks) <= 2 and len(executor.steps) == 1
+
+
 def test_layers_with_state_train() -> None:
     model = carnyx.Sequential(
         [carnyx.Input((6,)), layers.BatchNormalization(), layers.Dense(3, "softmax")]

@@ -26,6 +26,8 @@ from carnyx.core.variable import Variable
 # they were given or when the layer's own signature names them.
 BASE_CONFIG = ("name", "trainable", "dtype")
 
+_PLAIN = (bool, int, float, str, type(None))  # of these no attribute holds a variable
+
 
 class InputSpec:
     """What a layer accepts: dtype, shape, number of axes, sizes of some axes.
@@ -171,6 +173,15 @@ class Layer(symbol.Operation):
         super().__init_subclass__(**kwargs)
         if "build" in vars(cls):
             cls.build = _complete_build(vars(cls)["build"])  # type: ignore[method-assign]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if type(value) not in _PLAIN:
+            state.Changes.count += 1
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        state.Changes.count += 1
+        object.__delattr__(self, name)
 
     # ---- what a subclass overrides
 

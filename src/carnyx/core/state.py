@@ -22,6 +22,16 @@ import jax.numpy as jnp
 jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
+class Changes:
+    """How often any layer may have got other variables, in this process.
+
+    A Variable that is made counts, and an attribute of a layer that is set to more than a number or
+    a text. Who has looked which variables a model has need not look again while `count` stays.
+    """
+
+    count = 0
+
+
 class Scope:
     """The values that variables have while a function is traced or evaluated.
 

@@ -52,6 +52,7 @@ class Variable:
         layout: Any = None,
     ) -> None:
         self.name = name or unique_name("variable")
+        state.Changes.count += 1
         if "/" in self.name:
             raise ValueError(f"A variable's name has no '/', which joins paths. Got: {name!r}")
         self.path = state.current_path(self.name)

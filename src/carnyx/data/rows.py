@@ -183,8 +183,14 @@ class RowBatches:
         return math.ceil(self.samples / self.batch_size)
 
     def batches(self, first: int = 0) -> Iterator[Any]:
-        """A pass, without its first batches; those are not read."""
+        """A pass, without its first batches; those are not read.
+
+        Its order is drawn now, not when a batch is asked for: where a training goes on after an
+        epoch, none is.
+        """
         order = ordered(self.samples, self.batch_size, self.shuffle, self.random)
-        for start in range(first * self.batch_size, self.samples, self.batch_size):
-            rows = order[start : start + self.batch_size]
-            yield jax.tree.map(lambda a, rows=rows: take(a, rows), self.arrays)
+        starts = range(first * self.batch_size, self.samples, self.batch_size)
+        return map(self._gathered, (order[at : at + self.batch_size] for at in starts))
+
+    def _gathered(self, rows: np.ndarray) -> Any:
+        return jax.tree.map(lambda array: take(array, rows), self.arrays)

@@ -59,7 +59,7 @@ class Adaptable(arguments.FileOptions, Layer):
         a_initializer: Any = "he_uniform",
         b_initializer: Any = "zeros",
     ) -> None:
-        """Freezes the weight and adds A and B, which training then moves. Compile the model anew.
+        """Freezes the weight and adds A and B; to train these, compile the model anew.
 
         Args:
             rank: r, from 1.

@@ -15,17 +15,20 @@ import math
 import os
 import struct
 import threading
+import time
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import ml_dtypes
 import numpy as np
 
 FORMAT = "carnyx backup 1"
 ARRAY = "__array__"
+REST = 9  # times what writing took
+LONGEST_REST = 1.0  # seconds: what they hold is lost when the process is killed
 _BROKEN = (
     OSError,
     ValueError,  # of JSON and of NumPy's headers too
@@ -45,24 +48,43 @@ class BrokenBackupError(ValueError):
     """A file is no backup, or not whole."""
 
 
-def write(path: Path, tree: Any) -> None:
-    """Writes a tree of dicts with string keys, lists, arrays, numbers, strings and None."""
-    arrays: list[np.ndarray] = []
-    header = json.dumps({"format": FORMAT, "tree": _packed(tree, arrays)}).encode()
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        with zipfile.ZipFile(file, "w") as archive:
-            for name, parts in (("header", [np.frombuffer(header, np.uint8)]), ("data", arrays)):
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    size = sum(part.nbytes for part in parts)
-                    form = {"descr": "|u1", "fortran_order": False, "shape": (size,)}
-                    np.lib.format.write_array_header_1_0(entry, form)
-                    for part in parts:
-                        entry.write(part.reshape(-1).view(np.uint8).data)
-        file.flush()
-        os.fsync(file.fileno())
+def write(path: Path, tree: Any, previous: Path | None = None) -> None:
+    """Writes a tree of dicts with string keys, lists, arrays, numbers, strings and None.
+
+    The file that had the name is kept as `previous`, if that is given. Where this raises (OSError:
+    the disk is full), the old file is as it was.
+    """
+    partial = partial_of(path)
+    try:
+        with open(partial, "wb") as file:
+            _write_archive(file, tree)
+            file.flush()
+            os.fsync(file.fileno())
+    except Exception:
+        partial.unlink(missing_ok=True)  # a full disk wants its room back
+        raise
+    if previous is not None and path.exists():
+        os.replace(path, previous)
     os.replace(partial, path)
     sync_folder(path.parent)
+
+
+def partial_of(path: Path) -> Path:
+    """What a file is called while it is written."""
+    return path.with_name(path.name + ".partial")
+
+
+def _write_archive(file: IO[bytes], tree: Any) -> None:
+    arrays: list[np.ndarray] = []
+    header = json.dumps({"format": FORMAT, "tree": _packed(tree, arrays)}).encode()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, parts in (("header", [np.frombuffer(header, np.uint8)]), ("data", arrays)):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                size = sum(part.nbytes for part in parts)
+                form = {"descr": "|u1", "fortran_order": False, "shape": (size,)}
+                np.lib.format.write_array_header_1_0(entry, form)
+                for part in parts:
+                    entry.write(part.reshape(-1).view(np.uint8).data)
 
 
 def sync_folder(folder: Path) -> None:
@@ -121,7 +143,10 @@ def _unpacked(value: Any, data: io.BytesIO) -> Any:
 
 
 class BackgroundWriter:
-    """Writes in a thread: of what is given while it writes, the newest.
+    """Writes in a thread: of what is given while it writes or rests, the newest.
+
+    After writing it rests, so that it takes at most a tenth of the time, but never for longer than
+    a second: items that come every few milliseconds are not all written.
 
     >>> done = []
     >>> writer = BackgroundWriter(done.append)
@@ -135,6 +160,7 @@ class BackgroundWriter:
         self._write = write
         self._next: list[Any] = []
         self._error: BaseException | None = None
+        self._hurried = False  # somebody waits for all to be written
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -150,7 +176,10 @@ class BackgroundWriter:
     def flush(self) -> None:
         """Waits until all is written."""
         with self._changed:
+            self._hurried = True
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self._thread is None)
+            self._hurried = False
             self._raise()
 
     def _raise(self) -> None:
@@ -166,7 +195,12 @@ class BackgroundWriter:
                     self._changed.notify_all()
                     return
                 item = self._next.pop()
+            began = time.perf_counter()
             try:
                 self._write(item)
             except BaseException as error:  # it belongs to the training's thread
                 self._error = error
+            del item  # the arrays in it
+            rest = min(REST * (time.perf_counter() - began), LONGEST_REST)
+            with self._changed:
+                self._changed.wait_for(lambda: self._hurried, rest)

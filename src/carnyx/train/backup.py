@@ -26,8 +26,9 @@ class BackupAndRestore(Callback):
     order of the data and the place in it, History and what the other callbacks remember are those
     of the backup, also in the middle of an epoch, and the training ends with the very weights that
     it would have had. Files are written while training goes on; whenever the power fails, a whole
-    one is there. On SIGTERM a last one is written, and the process ends (`SystemExit`, status
-    143).
+    one is there. One that cannot be written, as on a full disk, is a warning: training goes on, and
+    the one before stays. On SIGTERM a last one is written, and the process ends (`SystemExit`,
+    status 143).
 
     The data must be the same again: arrays, a PyDataset and stored rows are taken up at their
     place; a generator is gone through up to it, and so is what else gives batches, where of passes
@@ -36,7 +37,8 @@ class BackupAndRestore(Callback):
     Args:
         backup_dir: the folder, of this training alone; it is made.
         save_freq: "epoch", a number of batches (counted on over epochs), or False: only on
-            SIGTERM. A backup that comes while another is written replaces those that wait.
+            SIGTERM. Writing takes at most a tenth of the time, if a second is enough for that:
+            of the backups that come meanwhile the newest is written.
         double_checkpoint: whether the backup before the last is kept too, for the case that the
             last cannot be read.
         delete_checkpoint: whether the backups are deleted when the training is finished.
@@ -45,6 +47,7 @@ class BackupAndRestore(Callback):
 
     Raises (in `fit`):
         ValueError: no backup in the folder is whole, or it is of another model or other data.
+        OSError: the folder cannot be made.
 
     >>> BackupAndRestore("backup", save_freq=50).steps_until_look()
     50
@@ -74,17 +77,30 @@ class BackupAndRestore(Callback):
         self._saved_at = 0  # the run's steps when the last backup was made
         self._run: Run | None = None
         self._before_test: Any = None  # a snapshot, in case that validation is interrupted
+        self._after_epoch: Any = None  # a snapshot, in case that the end of training is
+        self._failure: OSError | None = None  # of the writing thread, not yet told
         self._asked = False  # to save and to end
         self._handler: Any = None  # of SIGTERM, before ours
 
     # ---- files
 
     def _write(self, snapshot: Any) -> None:
-        self._latest.parent.mkdir(parents=True, exist_ok=True)
-        if self.double_checkpoint:
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(self._latest, self._previous)
-        backup.write(self._latest, snapshot)
+        """The writing thread's work."""
+        try:
+            backup.write(self._latest, snapshot, self._previous if self.double_checkpoint else None)
+        except OSError as error:
+            self._failure = error
+
+    def _tell_failure(self) -> None:
+        error, self._failure = self._failure, None
+        if error is not None:
+            some = self._latest.exists() or self._previous.exists()
+            left = "the one before is whole" if some else "there is none yet"
+            warnings.warn(
+                f"BackupAndRestore: a backup could not be written: {error}. Training goes on; "
+                f"{left}, and the next is tried when it is due.",
+                stacklevel=2,
+            )
 
     def _read(self) -> Any:
         """The newest backup that is whole; None if there is no file."""
@@ -108,7 +124,7 @@ class BackupAndRestore(Callback):
     def _delete(self) -> None:
         for path in (self._latest, self._previous):
             path.unlink(missing_ok=True)
-            path.with_name(path.name + ".partial").unlink(missing_ok=True)
+            backup.partial_of(path).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # others' files stay
             self._latest.parent.rmdir()
 
@@ -123,7 +139,8 @@ class BackupAndRestore(Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         run = self._run = self.model._fitting
         run.record()
-        self._saved_at, self._asked, self._before_test = 0, False, None
+        self._saved_at, self._asked = 0, False
+        self._latest.parent.mkdir(parents=True, exist_ok=True)
         self._writer = backup.BackgroundWriter(self._write)
         if threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGTERM, self._ask)
@@ -132,15 +149,18 @@ class BackupAndRestore(Callback):
             run.restore(saved)
 
     def _at_rest(self, run: Run) -> None:
+        self._tell_failure()
         if self._asked:
             self._end(run.snapshot())
         if self.save_freq == "epoch":
             due = run.batch == 0
         else:
             due = self.save_freq and run.steps - self._saved_at >= int(self.save_freq)
+        snapshot = run.snapshot() if due or run.batch == 0 else None
+        self._after_epoch = snapshot if run.batch == 0 else None
         if due:
             self._saved_at = run.steps
-            self._writer.put(run.snapshot())
+            self._writer.put(snapshot)
 
     def on_test_begin(self, logs: Any = None) -> None:
         if self._run is not None:
@@ -155,15 +175,22 @@ class BackupAndRestore(Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         self._writer.flush()
+        self._tell_failure()
+        if self._asked and self._after_epoch:
+            self._end(self._after_epoch)
         if self.delete_checkpoint:
             self._delete()
 
     def _release(self) -> None:
-        self._run = self._before_test = None
+        self._run = self._before_test = self._after_epoch = None
         if self._handler is not None:
             signal.signal(signal.SIGTERM, self._handler)
             self._handler = None
         self._writer.flush()
+        self._tell_failure()
+        asked, self._asked = self._asked, False
+        if asked:  # too late for a backup, or an exception came before it
+            signal.raise_signal(signal.SIGTERM)
 
     # ---- SIGTERM
 
@@ -174,7 +201,7 @@ class BackupAndRestore(Callback):
         """A last backup; then what SIGTERM meant before, and the end."""
         self._writer.put(snapshot)
         self._writer.flush()
-        before = self._handler
+        before, self._asked = self._handler, False
         self._release()
         if callable(before):
             before(signal.SIGTERM, None)

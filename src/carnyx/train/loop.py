@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from carnyx.core.state import Changes
 from carnyx.data.batches import Segment
 from carnyx.engines import get_engine
 from carnyx.program.births import Birth, find_birth, is_finite
@@ -74,12 +75,23 @@ class Executor:
         self.calls: dict[Any, Any] = {}
         self.pace: dict[Any, float] = {}  # seconds that one step takes
         self._placed: dict[int, tuple[Any, Any]] = {}  # id of a host array -> (it, on the device)
+        self._variables: list[Any] = []  # what the model had when steps were traced
+        self._looked = -1  # the count of changes when that was last looked at
+
+    def _look(self) -> None:
+        """Forgets the steps of other variables than the model has: it got LoRA, another head..."""
+        self._looked, now = Changes.count, self.model.variables
+        if [*map(id, now)] != [*map(id, self._variables)]:
+            self._variables = now  # held, so that their ids stay their own
+            for known in (self.steps, self.calls, self.pace):
+                known.clear()
 
     def step(self, mode: str, data: Any, batch_size: int) -> tuple[Signature, Step]:
         """The traced step for such data; traced when a signature is new."""
+        self._look()
         trained: tuple[int, ...] = ()
-        if mode == "train":
-            trained = tuple(id(v) for v in self.model.trainable_variables)
+        if mode != "predict":  # in a test too: the regularizers of what is trained count
+            trained = tuple(id(v) for v in self._variables if v.trainable)
         signature = Signature.of(mode, data, batch_size, trained)
         if signature not in self.steps:
             self.steps[signature] = trace_step(self.model, signature)
@@ -141,6 +153,8 @@ class Executor:
 
     def predict(self, batch: Any) -> Any:
         """The outputs for one batch of arrays, as NumPy arrays."""
+        if self._looked != Changes.count:
+            self._look()
         leaves, tree = jax.tree.flatten(batch)
         key = (tree, *((a.shape, a.dtype) for a in leaves))
         known = self.calls.get(key)
