@@ -273,13 +273,11 @@ def test_mistakes(make, message):
         make()
 
 
-def test_a_model_that_begins_with_texts_is_called():
+def test_a_model_begins_with_texts():
     texts = np.array(["a fine horn", "a dull drum"])
     vectors = VECTORS(output_sequence_length=3)
     vectors.adapt(texts)
     model = carnyx.Sequential([carnyx.Input((), dtype="string"), vectors, layers.Embedding(9, 4)])
     for given in (texts, texts[:, None]):
         np.testing.assert_allclose(model(given), model.layers[-1](vectors(texts)))
-    for predict in (model.predict, lambda x: model.predict(x, verbose=0)):
-        with pytest.raises(TypeError, match=r"called as a function, model\(x\)"):
-            predict(texts)
+        np.testing.assert_allclose(model.predict(given, verbose=0), model(given))
