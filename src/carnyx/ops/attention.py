@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from carnyx.ops.table import op
+from carnyx.ops.table import op, operations
 
 
 def causal_mask(targets: int, sources: int) -> Any:
@@ -99,4 +99,4 @@ def dot_product_attention(
     return attend(query, key, value, mask, scale, bias, attn_logits_soft_cap)[0]
 
 
-__all__ = ["dot_product_attention"]
+__all__ = operations(globals())  # noqa: PLE0605

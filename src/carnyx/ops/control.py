@@ -23,6 +23,7 @@ from carnyx.core.state import Lift, lifting
 from carnyx.core.symbol import Function, any_symbol, is_symbol, symbolic_call
 from carnyx.core.transforms import remat as remat
 from carnyx.core.transforms import vmap
+from carnyx.ops.table import operations
 
 
 def _recorded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,6 +35,7 @@ def _recorded(function: Callable[..., Any]) -> Callable[..., Any]:
             return symbolic_call(Function(function.__name__, operation), args, kwargs)
         return function(*args, **kwargs)
 
+    operation.symbols = None  # type: ignore[attr-defined]  # the outputs' shapes follow from theirs
     return operation
 
 
@@ -430,16 +432,4 @@ def _arrays(structure: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf if is_symbol(leaf) else jnp.asarray(leaf), structure)
 
 
-__all__ = [
-    "associative_scan",
-    "cond",
-    "custom_gradient",
-    "fori_loop",
-    "jvp",
-    "map",
-    "scan",
-    "switch",
-    "vectorize",
-    "vectorized_map",
-    "while_loop",
-]
+__all__ = operations(globals(), "custom_gradient vectorize")  # noqa: PLE0605

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from carnyx.ops.table import op, tensor
+from carnyx.ops.table import op, operations, tensor
 
 # What a step that no path may take costs, instead of infinity: so a target that does not fit into
 # its frames has a loss of about 1e5 and a finite gradient, and all others are exact below that.
@@ -243,4 +243,4 @@ def _chosen(beam: Any, p: Any, blank: int, stay: Any, longer: Any) -> Any:
     }
 
 
-__all__ = ["ctc_decode", "ctc_loss"]
+__all__ = operations(globals())  # noqa: PLE0605

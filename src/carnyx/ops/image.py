@@ -21,7 +21,7 @@ from jax import lax
 from carnyx.core import dtypes
 from carnyx.core.config import public
 from carnyx.core.errors import nearest
-from carnyx.ops.table import op, tensor
+from carnyx.ops.table import op, operations, tensor
 
 METHODS = {  # of `resize`
     "nearest": "nearest",
@@ -609,18 +609,7 @@ def extract_patches_3d(
     return _patches(name, volumes, 3, size, strides, dilation_rate, padding, data_format)
 
 
-__all__ = [
-    "affine_transform",
-    "crop_images",
-    "elastic_transform",
-    "extract_patches",
-    "extract_patches_3d",
-    "map_coordinates",
-    "pad_images",
-    "perspective_transform",
-    "resize",
-    "scale_and_translate",
-]
+__all__ = operations(globals())  # noqa: PLE0605
 
 
 def _colours() -> Any:

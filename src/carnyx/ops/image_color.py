@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from carnyx.ops.image import Batch
-from carnyx.ops.table import op
+from carnyx.ops.table import op, operations
 
 # How bright the eye finds red, green and blue: ITU-R BT.601, four digits as in image libraries.
 LUMA = (0.2989, 0.587, 0.114)
@@ -269,11 +269,4 @@ def ssim(
     return similarity[0] if first.single else similarity
 
 
-__all__ = [
-    "gaussian_blur",
-    "hsv_to_rgb",
-    "rgb_to_grayscale",
-    "rgb_to_hsv",
-    "sobel_edges",
-    "ssim",
-]
+__all__ = operations(globals())  # noqa: PLE0605

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from carnyx.ops.table import op, publish
+from carnyx.ops.table import op, operations, publish
 
 TABLES = {
     "x": {
@@ -100,7 +100,7 @@ TABLES = {
         ),
     },
 }
-_names = [n for key, rows in TABLES.items() for n in publish(globals(), key, rows)]
+publish(globals(), TABLES)
 
 
 @op
@@ -131,4 +131,4 @@ def view(x: Any, dtype: Any = None) -> Any:
     return x if dtype is None else jax.numpy.asarray(x).view(dtype)
 
 
-__all__ = sorted([*_names, "pad", "view"])  # noqa: PLE0605
+__all__ = operations(globals())  # noqa: PLE0605

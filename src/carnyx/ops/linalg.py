@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from carnyx.ops.table import elsewhere, op, publish
+from carnyx.ops.table import elsewhere, op, operations, publish
 
 _linalg = jnp.linalg
 
@@ -160,7 +160,7 @@ TABLES = {
         ),
     },
 }
-_names = [n for key, rows in TABLES.items() for n in publish(globals(), key, rows)]
+publish(globals(), TABLES)
 
 
 @op
@@ -174,4 +174,4 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 
 __getattr__ = elsewhere(__name__, "jvp")  # Keras lists it here; it stands in `control.py`
-__all__ = sorted([*_names, "norm"])  # noqa: PLE0605
+__all__ = operations(globals())  # noqa: PLE0605

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from carnyx.ops.table import op, publish
+from carnyx.ops.table import op, operations, publish
 
 
 def _segment(function: Any) -> Any:
@@ -44,7 +44,7 @@ TABLES = {
         ),
     },
 }
-_names = [n for key, rows in TABLES.items() for n in publish(globals(), key, rows)]
+publish(globals(), TABLES)
 
 
 @op
@@ -88,4 +88,4 @@ def cdist(x: Any, y: Any) -> Any:
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
 
-__all__ = sorted([*_names, "cdist", "in_top_k", "top_k"])  # noqa: PLE0605
+__all__ = operations(globals())  # noqa: PLE0605

@@ -17,7 +17,7 @@ from jax import lax
 from carnyx.core.dtypes import epsilon as _epsilon
 from carnyx.core.dtypes import standardize_data_format, standardize_dtype
 from carnyx.ops import convolution, pooling
-from carnyx.ops.table import elsewhere, of_floats, op, publish
+from carnyx.ops.table import elsewhere, of_floats, op, operations, publish
 
 
 def _pool(function: Any) -> Any:
@@ -117,7 +117,7 @@ TABLES = {
         "polar": (lambda r, a: lax.complex(r * jnp.cos(a), r * jnp.sin(a)), "abs_ exp(i angle)."),
     },
 }
-_names = [n for key, rows in TABLES.items() for n in publish(globals(), key, rows)]
+publish(globals(), TABLES)
 
 
 @op
@@ -536,9 +536,4 @@ def normalize(x: Any, axis: Any = -1, order: int = 2, epsilon: float | None = No
 
 # What Keras lists in this module, and stands elsewhere.
 __getattr__ = elsewhere(__name__, "ctc_decode ctc_loss dot_product_attention", homes="crossentropy")
-_OWN = (
-    "batch_normalization conv conv_transpose depth_to_space depthwise_conv fold "
-    "layer_normalization moments multi_hot normalize one_hot psnr rms_normalization "
-    "separable_conv space_to_depth sparsemax threshold unfold"
-)
-__all__ = sorted([*_OWN.split(), *_names])  # noqa: PLE0605
+__all__ = operations(globals())  # noqa: PLE0605

@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from carnyx.core.dtypes import standardize_dtype
-from carnyx.ops.table import elsewhere, of_floats, op, publish
+from carnyx.ops.table import elsewhere, of_floats, op, operations, publish
 
 
 def _divide_no_nan(x1: Any, x2: Any) -> Any:
@@ -239,7 +239,7 @@ TABLES = {
         "nan_to_num": (jnp.nan_to_num, "x with NaN and infinities replaced by numbers."),
     },
 }
-_names = [n for key, rows in TABLES.items() for n in publish(globals(), key, rows)]
+publish(globals(), TABLES)
 
 
 @op
@@ -268,4 +268,4 @@ __getattr__ = elsewhere(
     "bartlett blackman hamming hanning kaiser get_item vectorize slogdet view",
     homes="layout sorting statistics",
 )
-__all__ = sorted([*_names, "einsum", "meshgrid"])  # noqa: PLE0605
+__all__ = operations(globals())  # noqa: PLE0605

@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from carnyx.core.symbol import KerasTensor
-from carnyx.ops.table import known, op, publish, tensor
+from carnyx.ops.table import known, op, operations, publish, tensor
 
 
 def _digitize(x: Any, bins: Any) -> Any:
@@ -52,7 +52,7 @@ TABLES = {
         "select": (jnp.select, "The choice whose condition is the first to hold, elementwise."),
     },
 }
-_names = [n for key, rows in TABLES.items() for n in publish(globals(), key, rows)]
+publish(globals(), TABLES)
 
 
 def _indices(x: KerasTensor) -> tuple[KerasTensor, ...]:
@@ -138,4 +138,4 @@ def unique(
     )  # fmt: skip
 
 
-__all__ = sorted([*_names, "nonzero", "unique", "where"])  # noqa: PLE0605
+__all__ = operations(globals())  # noqa: PLE0605

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from carnyx.core.symbol import KerasTensor
-from carnyx.ops.table import known, op, publish
+from carnyx.ops.table import known, op, operations, publish
 
 
 def _marked(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,7 +70,7 @@ TABLES = {
         ),
     },
 }
-_names = [n for key, rows in TABLES.items() for n in publish(globals(), key, rows)]
+publish(globals(), TABLES)
 
 
 @op
@@ -118,4 +118,4 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = Fal
     return jax.vmap(count)(x, None if weights is None else jnp.asarray(weights))
 
 
-__all__ = sorted([*_names, "bincount", "histogram"])  # noqa: PLE0605
+__all__ = operations(globals())  # noqa: PLE0605

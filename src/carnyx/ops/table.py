@@ -134,16 +134,23 @@ def op(
 
 
 def publish(
-    namespace: dict[str, Any], signature: str, rows: Mapping[str, tuple[Callable[..., Any], str]]
-) -> list[str]:
+    namespace: dict[str, Any], tables: Mapping[str, Mapping[str, tuple[Callable[..., Any], str]]]
+) -> None:
     """Puts an operation into a module for every row: name -> (function of arrays, what it is).
 
-    `signature` is what stands between the parentheses of each. Returns the names.
+    The key of a table is what stands between the parentheses of each.
     """
-    template = eval(f"lambda {signature}: None")  # of our own tables only
-    for name, (function, doc) in rows.items():
-        namespace[name] = expose(name, function, template, doc, namespace["__name__"])
-    return list(rows)
+    for signature, rows in tables.items():
+        template = eval(f"lambda {signature}: None")  # of our own tables only
+        for name, (function, doc) in rows.items():
+            namespace[name] = expose(name, function, template, doc, namespace["__name__"])
+
+
+def operations(namespace: dict[str, Any], others: str = "") -> list[str]:
+    """The `__all__` of a module: the operations that were made in it, and `others`."""
+    home = namespace["__name__"]
+    made = [n for n, f in namespace.items() if hasattr(f, "symbols") and f.__module__ == home]
+    return sorted([*made, *others.split()])
 
 
 def of_floats(function: Callable[..., Any]) -> Callable[..., Any]:
