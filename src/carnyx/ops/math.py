@@ -31,17 +31,11 @@ TABLES = {
     "data, segment_ids, num_segments=None, sorted=False": {
         "segment_max": (_segment(jax.ops.segment_max), "The maximum of the rows of each segment."),
         "segment_min": (_segment(jax.ops.segment_min), "The minimum of the rows of each segment."),
-        "segment_prod": (
-            _segment(jax.ops.segment_prod),
-            "The product of each segment's rows.",
-        ),
+        "segment_prod": (_segment(jax.ops.segment_prod), "The product of each segment's rows."),
         "segment_sum": (_segment(jax.ops.segment_sum), "The sum of the rows of each segment."),
     },
     "x, axis=None, keepdims=False": {
-        "logsumexp": (
-            jax.scipy.special.logsumexp,
-            "log(sum(exp x)) over `axis`; never overflows.",
-        ),
+        "logsumexp": (jax.scipy.special.logsumexp, "log(sum(exp x)) over `axis`; never overflows."),
     },
 }
 publish(globals(), TABLES)

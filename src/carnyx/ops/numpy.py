@@ -39,10 +39,7 @@ TABLES = {
     "x": {
         "abs": (jnp.abs, "|x|, elementwise."),
         "absolute": (jnp.abs, "|x|, elementwise."),
-        "angle": (
-            jnp.angle,
-            "The angle of a complex number in [-pi, pi]; of a real one 0 or pi.",
-        ),
+        "angle": (jnp.angle, "The angle of a complex number in [-pi, pi]; of a real one 0 or pi."),
         "arccos": (jnp.arccos, "Inverse of cos, in [0, pi]."),
         "arccosh": (jnp.arccosh, "Inverse of cosh."),
         "arcsin": (jnp.arcsin, "Inverse of sin, in [-pi/2, pi/2]."),
@@ -148,14 +145,8 @@ TABLES = {
         "amax": (jnp.max, "The maximum over `axis`."),
         "amin": (jnp.min, "The minimum over `axis`."),
         "any": (jnp.any, "Whether some element over `axis` is true."),
-        "argmax": (
-            jnp.argmax,
-            "Where the first maximum over `axis` is; None: of all elements.",
-        ),
-        "argmin": (
-            jnp.argmin,
-            "Where the first minimum over `axis` is; None: of all elements.",
-        ),
+        "argmax": (jnp.argmax, "Where the first maximum over `axis` is; None: of all elements."),
+        "argmin": (jnp.argmin, "Where the first minimum over `axis` is; None: of all elements."),
         "mean": (jnp.mean, "The mean over `axis`."),
         "ptp": (jnp.ptp, "The maximum less the minimum, over `axis`."),
         "std": (jnp.std, "sqrt(mean((x - mean x)^2)) over `axis`."),
@@ -171,10 +162,7 @@ TABLES = {
         "cumsum": (jnp.cumsum, "Sums of all elements up to each one along `axis`."),
     },
     "shape, dtype=None": {
-        "empty": (
-            _floats(jnp.zeros),
-            "An array to be filled; its values (zeros) mean nothing.",
-        ),
+        "empty": (_floats(jnp.zeros), "An array to be filled; its values (zeros) mean nothing."),
         "ones": (_floats(jnp.ones), "An array of ones."),
         "zeros": (_floats(jnp.zeros), "An array of zeros."),
     },
@@ -189,10 +177,7 @@ TABLES = {
         "full_like": (jnp.full_like, "An array of one value in the shape (and type) of x."),
     },
     "start, stop=None, step=None, dtype=None": {
-        "arange": (
-            jnp.arange,
-            "start, start + step... below `stop`; of one number: 0, 1...",
-        ),
+        "arange": (jnp.arange, "start, start + step... below `stop`; of one number: 0, 1..."),
     },
     "N, M=None, k=0, dtype=None": {
         "eye": (_floats(jnp.eye), "A matrix [N, M or N] with ones on the k-th diagonal."),
