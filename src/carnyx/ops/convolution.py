@@ -28,7 +28,7 @@ PATCH_BYTES = 64 * 2**20
 
 def tuple_of(value: Any, rank: int, name: str, least: int = 1) -> tuple[int, ...]:
     """`value`, an int or a sequence of `rank` ints, as a tuple; errors name the argument."""
-    values = (value,) * rank if isinstance(value, (int, np.integer)) else tuple(value)
+    values = tuple(value) if np.ndim(value) else (value,) * rank
     good = all(isinstance(v, (int, np.integer)) and v >= least for v in values)
     if len(values) != rank or not good:
         raise ValueError(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from carnyx.core import dtypes
-from carnyx.core.errors import describe
+from carnyx.core.errors import describe, nearest
 from carnyx.core.symbol import Function, any_symbol, symbolic_call
 from carnyx.core.variable import Variable
 
@@ -175,7 +176,7 @@ def known(name: str, *values: Any) -> None:
         )
 
 
-def elsewhere(module: str, names: str, homes: str = "") -> Callable[[str], Any]:
+def elsewhere(module: str, names: str = "", homes: str = "") -> Callable[[str], Any]:
     """The `__getattr__` of a module in which Keras lists names of other files.
 
     These are `names`, and all the public ones of the files `homes`.
@@ -183,8 +184,12 @@ def elsewhere(module: str, names: str, homes: str = "") -> Callable[[str], Any]:
 
     def lookup(name: str) -> Any:
         files = [importlib.import_module(f"carnyx.ops.{home}") for home in homes.split()]
-        if name in names.split() or any(name in file.__all__ for file in files):
+        for file in files:
+            if name in file.__all__:
+                return getattr(file, name)
+        if name in names.split():
             return getattr(importlib.import_module("carnyx.ops"), name)
-        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        listed = [n for file in (sys.modules[module], *files) for n in vars(file)["__all__"]]
+        raise AttributeError(f"module {module!r} has no operation {name!r}.{nearest(name, listed)}")
 
     return lookup
