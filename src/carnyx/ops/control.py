@@ -324,16 +324,15 @@ def _constants(lift: Lift) -> Callable[..., Any]:
 _SHAPE = r"\(\s*(?:\w+\s*(?:,\s*\w+\s*)*,?)?\s*\)"
 
 
-def _parsed(signature: str) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
-    """The core axes of the arguments and of the results."""
+def _cores(signature: str) -> list[tuple[str, ...]]:
+    """The core axes of the arguments."""
     shapes = rf"{_SHAPE}(?:\s*,\s*{_SHAPE})*"
     if not re.fullmatch(rf"\s*{shapes}\s*->\s*{shapes}\s*", signature):
         raise ValueError(
             f"ops.vectorize: not a signature: {signature!r}. Expected such as '(m,n),(n)->(m)'."
         )
-    sides = signature.split("->")
-    first, second = ([tuple(re.findall(r"\w+", x)) for x in re.findall(_SHAPE, s)] for s in sides)
-    return first, second
+    arguments = signature.split("->")[0]
+    return [tuple(re.findall(r"\w+", shape)) for shape in re.findall(_SHAPE, arguments)]
 
 
 def vectorize(
@@ -353,7 +352,7 @@ def vectorize(
     """
     _check_callable("vectorize", pyfunc=pyfunc)
     fixed = set() if excluded is None else set(excluded)
-    cores = None if signature is None else _parsed(signature)[0]
+    cores = None if signature is None else _cores(signature)
 
     @wraps(pyfunc)
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from carnyx.ops.table import op, operations, tensor
+from carnyx.ops.table import choose, op, operations, tensor
 
 # What a step that no path may take costs, instead of infinity: so a target that does not fit into
 # its frames has a loss of about 1e5 and a finite gradient, and all others are exact below that.
@@ -103,9 +103,6 @@ def _ctc_arguments(target: Any, output: Any, target_length: Any, output_length: 
     return [arrays[0], *(a.astype("int32") for a in arrays[1:])]
 
 
-STRATEGIES = ("greedy", "beam_search")
-
-
 @op
 def ctc_decode(
     inputs: Any,
@@ -137,10 +134,7 @@ def ctc_decode(
     >>> labels.tolist(), round(float(jnp.exp(scores[0, 0])), 4)
     ([[[1, -1]]], 0.64)
     """
-    if strategy not in STRATEGIES:
-        raise ValueError(
-            f"ops.ctc_decode: strategy must be one of {STRATEGIES}. Received: {strategy!r}"
-        )
+    choose("ops.ctc_decode", "strategy", strategy, ("greedy", "beam_search"))
     if not 1 <= top_paths <= beam_width:
         raise ValueError(
             "ops.ctc_decode: top_paths must be in [1, beam_width]. "

@@ -19,24 +19,13 @@ from jax import lax
 
 from carnyx.core import dtypes
 from carnyx.core.config import public
-from carnyx.core.errors import nearest
 from carnyx.ops.convolution import tuple_of, window_padding
-from carnyx.ops.table import elsewhere, op, operations, tensor
+from carnyx.ops.table import choose, elsewhere, op, operations, tensor, wide
 
 METHODS = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")  # of `resize`
 ORDERS = {"nearest": 0, "bilinear": 1}  # of `sample`
 FILL_MODES = ("constant", "nearest", "wrap", "mirror", "reflect")
 TRANSLATED = "linear bilinear trilinear triangle cubic bicubic tricubic lanczos3 lanczos5".split()
-
-
-def choose(name: str, argument: str, value: Any, allowed: Any) -> Any:
-    """`value`, or a ValueError saying what is allowed."""
-    if value not in tuple(allowed):
-        raise ValueError(
-            f"{name}: {argument} is one of {', '.join(map(repr, allowed))}. Received: {value!r}."
-            f"{nearest(str(value), [str(a) for a in allowed])}"
-        )
-    return value
 
 
 class Batch:
@@ -101,7 +90,7 @@ def sample(
     """
     given, margin = images.dtype, int(fill_mode == "constant")
     if order:
-        images = images.astype(jnp.promote_types(given, jnp.float32))
+        images = wide(images)
     if margin:
         edges = [(0, 0), *((1, 1),) * len(coordinates), (0, 0)]
         images = jnp.pad(images, edges, constant_values=jnp.asarray(fill_value, images.dtype))
@@ -166,10 +155,8 @@ def map_coordinates(
             "map_coordinates: coordinates are [rank, ...], one row for each axis of the input. "
             f"Received: an input of shape {inputs.shape}, coordinates of {coordinates.shape}."
         )
-    coordinates = coordinates.astype(jnp.promote_types(coordinates.dtype, jnp.float32))
-    return sample(inputs[None, ..., None], coordinates[:, None], order, fill_mode, fill_value)[
-        0, ..., 0
-    ]
+    places = wide(coordinates)[:, None]
+    return sample(inputs[None, ..., None], places, order, fill_mode, fill_value)[0, ..., 0]
 
 
 def _warped(
@@ -349,8 +336,8 @@ def resized(images: Any, size: tuple[int, int], interpolation: str, antialias: b
     """Images [B, H, W, C] as [B, *size, C], of the same type."""
     shape = (images.shape[0], *size, images.shape[-1])
     exact = interpolation == "nearest" or images.dtype == jnp.float64
-    wide = images if exact else images.astype("float32")
-    y = jax.image.resize(wide, shape, interpolation, antialias=antialias)
+    x = images if exact else images.astype("float32")
+    y = jax.image.resize(x, shape, interpolation, antialias=antialias)
     return y if exact else to_type(y, images.dtype)
 
 

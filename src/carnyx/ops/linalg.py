@@ -31,10 +31,6 @@ def _checked(name: str, function: Callable[..., Any], square: bool = True) -> Ca
     return run
 
 
-def _cholesky(x: Any, upper: bool = False) -> Any:
-    return _linalg.cholesky(x, upper=upper)
-
-
 def _cholesky_inverse(x: Any, upper: bool = False) -> Any:
     factor = jax.scipy.linalg.solve_triangular(
         x, jnp.broadcast_to(jnp.eye(x.shape[-1], dtype=x.dtype), x.shape), lower=not upper
@@ -109,7 +105,7 @@ TABLES = {
     },
     "x, upper=False": {
         "cholesky": (
-            _checked("cholesky", _cholesky),
+            _checked("cholesky", _linalg.cholesky),
             "The lower L with x = L L^H (or the upper U with x = U^H U); NaN: x is not positive.",
         ),
         "cholesky_inverse": (

@@ -16,13 +16,12 @@ from jax import lax
 
 from carnyx.core import dtypes
 from carnyx.core.symbol import Function, any_symbol, symbolic_call
-from carnyx.ops.table import op, operations, publish, tensor
+from carnyx.ops.table import op, operations, publish, tensor, wide
 
 
 def _real(x: Any) -> Any:
     """An array of float32 (or float64)."""
-    x = jnp.asarray(tensor(x))
-    return x.astype(jnp.promote_types(x.dtype, "float32"))
+    return wide(jnp.asarray(tensor(x)))
 
 
 def _pair(z: Any) -> tuple[Any, Any]:

@@ -166,6 +166,11 @@ def of_floats(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def wide(x: Any) -> Any:
+    """An array in float32 at least: half types and whole numbers are widened."""
+    return x.astype(jnp.promote_types(x.dtype, "float32"))
+
+
 def known(name: str, *values: Any) -> None:
     """Refuses traced values to an operation whose result has a size that depends on them."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values)):
@@ -174,6 +179,16 @@ def known(name: str, *values: Any) -> None:
             "Call it outside jit (compile(run_eagerly=True) in a model), or use an operation of "
             "fixed size, such as ops.where(condition, x1, x2) or ops.unique(x, size=...)."
         )
+
+
+def choose(name: str, argument: str, value: Any, allowed: Any) -> Any:
+    """`value`, or a ValueError saying what is allowed."""
+    if value not in tuple(allowed):
+        raise ValueError(
+            f"{name}: {argument} is one of {', '.join(map(repr, allowed))}. Received: {value!r}."
+            f"{nearest(str(value), [str(a) for a in allowed])}"
+        )
+    return value
 
 
 def elsewhere(module: str, names: str = "", homes: str = "") -> Callable[[str], Any]:
