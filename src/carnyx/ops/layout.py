@@ -15,90 +15,64 @@ from carnyx.ops.table import op, operations, publish
 
 TABLES = {
     "x": {
-        "fliplr": (jnp.fliplr, "x with the order along axis 1 reversed."),
-        "flipud": (jnp.flipud, "x with the order along axis 0 reversed."),
-        "ravel": (jnp.ravel, "All elements in one axis."),
+        "fliplr": "x with the order along axis 1 reversed.",
+        "flipud": "x with the order along axis 0 reversed.",
+        "ravel": "All elements in one axis.",
     },
     "x, k=0": {
-        "diag": (jnp.diag, "The k-th diagonal of a matrix, or a matrix with that diagonal."),
-        "diagflat": (jnp.diagflat, "A matrix whose k-th diagonal holds all elements of x."),
-        "tril": (jnp.tril, "x with 0 above the k-th diagonal."),
-        "triu": (jnp.triu, "x with 0 below the k-th diagonal."),
+        "diag": "The k-th diagonal of a matrix, or a matrix with that diagonal.",
+        "diagflat": "A matrix whose k-th diagonal holds all elements of x.",
+        "tril": "x with 0 above the k-th diagonal.",
+        "triu": "x with 0 below the k-th diagonal.",
     },
     "x, offset=0, axis1=0, axis2=1": {
-        "diagonal": (jnp.diagonal, "The diagonals of the matrices of two axes, on the last axis."),
-        "trace": (jnp.trace, "The sums of the diagonals of the matrices of two axes."),
+        "diagonal": "The diagonals of the matrices of two axes, on the last axis.",
+        "trace": "The sums of the diagonals of the matrices of two axes.",
     },
     "x, axis=None": {
-        "flip": (jnp.flip, "x with the order reversed along `axis` (None: all axes)."),
-        "squeeze": (jnp.squeeze, "x without its axes of size 1 (or without those of `axis`)."),
+        "flip": "x with the order reversed along `axis` (None: all axes).",
+        "squeeze": "x without its axes of size 1 (or without those of `axis`).",
     },
-    "x, axis": {"expand_dims": (jnp.expand_dims, "x with a new axis of size 1 at `axis`.")},
-    "x, shape": {
-        "broadcast_to": (jnp.broadcast_to, "x repeated along axes of size 1, and new ones.")
-    },
-    "x, newshape": {
-        "reshape": (jnp.reshape, "The same elements in another shape; one size may be -1."),
-    },
-    "x, axes=None": {
-        "transpose": (jnp.transpose, "x with its axes in another order, reversed by default."),
-    },
-    "x, source, destination": {"moveaxis": (jnp.moveaxis, "x with axes moved to other places.")},
-    "x, axis1, axis2": {"swapaxes": (jnp.swapaxes, "x with two axes exchanged.")},
+    "x, axis": {"expand_dims": "x with a new axis of size 1 at `axis`."},
+    "x, shape": {"broadcast_to": "x repeated along axes of size 1, and new ones."},
+    "x, newshape": {"reshape": "The same elements in another shape; one size may be -1."},
+    "x, axes=None": {"transpose": "x with its axes in another order, reversed by default."},
+    "x, source, destination": {"moveaxis": "x with axes moved to other places."},
+    "x, axis1, axis2": {"swapaxes": "x with two axes exchanged."},
     "x, shift, axis=None": {
-        "roll": (jnp.roll, "x shifted along `axis`; what leaves at one end enters at the other."),
+        "roll": "x shifted along `axis`; what leaves at one end enters at the other."
     },
     "array, k=1, axes=(0, 1)": {
-        "rot90": (jnp.rot90, "A plane turned by k quarters, from its first axis to the second."),
+        "rot90": "A plane turned by k quarters, from its first axis to the second."
     },
     "x, repeats, axis=None": {
-        "repeat": (
-            jnp.repeat,
-            "Each element `repeats` times along `axis` (None: of x in one axis).",
-        ),
+        "repeat": "Each element `repeats` times along `axis` (None: of x in one axis)."
     },
-    "x, repeats": {"tile": (jnp.tile, "x repeated as a whole, so often along each axis.")},
+    "x, repeats": {"tile": "x repeated as a whole, so often along each axis."},
     "x, indices, axis=None": {
-        "take": (
-            jnp.take,
-            "The slices of x at `indices` along `axis`; NaN or the least integer outside.",
-        ),
-        "take_along_axis": (
-            jnp.take_along_axis,
-            "The element at each index along `axis`; `indices` has an entry for every other place.",
-        ),
+        "take": "The slices of x at `indices` along `axis`; NaN or the least integer outside.",
+        "take_along_axis": "The element at each index along `axis`, one for every other place.",
     },
     "xs": {
-        "dstack": (jnp.dstack, "Arrays one behind another on axis 2."),
-        "hstack": (jnp.hstack, "Arrays side by side: on axis 1, vectors on axis 0."),
-        "vstack": (jnp.vstack, "Arrays on top of each other, on axis 0."),
+        "dstack": "Arrays one behind another on axis 2.",
+        "hstack": "Arrays side by side: on axis 1, vectors on axis 0.",
+        "vstack": "Arrays on top of each other, on axis 0.",
     },
-    "xs, axis=0": {"concatenate": (jnp.concatenate, "Arrays one behind another on `axis`.")},
-    "x, axis=0": {"stack": (jnp.stack, "Arrays of one shape as one, on a new axis.")},
+    "xs, axis=0": {"concatenate": "Arrays one behind another on `axis`."},
+    "x, axis=0": {"stack": "Arrays of one shape as one, on a new axis."},
     "x1, x2, axis=None": {
-        "append": (
-            jnp.append,
-            "x1 and then x2 along `axis`; None: all elements of both in one axis.",
-        ),
+        "append": "x1 and then x2 along `axis`; None: all elements of both in one axis."
     },
     "x, indices_or_sections, axis=0": {
-        "array_split": (jnp.array_split, "A list of parts, of sizes that may differ by one."),
-        "split": (
-            jnp.split,
-            "A list of parts: equal ones for a number, cut at indices for a list.",
-        ),
+        "array_split": "A list of parts, of sizes that may differ by one.",
+        "split": "A list of parts: equal ones for a number, cut at indices for a list.",
     },
     "x, indices_or_sections": {
-        "dsplit": (jnp.dsplit, "`split` along axis 2."),
-        "hsplit": (jnp.hsplit, "`split` along axis 1 (of a vector: 0)."),
-        "vsplit": (jnp.vsplit, "`split` along axis 0."),
+        "dsplit": "`split` along axis 2.",
+        "hsplit": "`split` along axis 1 (of a vector: 0).",
+        "vsplit": "`split` along axis 0.",
     },
-    "indices, shape": {
-        "unravel_index": (
-            jnp.unravel_index,
-            "Flat indices of an array of that shape, axis by axis.",
-        ),
-    },
+    "indices, shape": {"unravel_index": "Flat indices of an array of that shape, axis by axis."},
 }
 publish(globals(), TABLES)
 

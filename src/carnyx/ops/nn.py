@@ -44,37 +44,34 @@ def _shrunk(x: Any, threshold: float = 0.5) -> Any:
 
 TABLES = {
     "x": {
-        "hard_sigmoid": (jax.nn.hard_sigmoid, "min(max(x / 6 + 0.5, 0), 1)."),
-        "hard_silu": (jax.nn.hard_silu, "x hard_sigmoid(x)."),
+        "hard_sigmoid": "min(max(x / 6 + 0.5, 0), 1).",
+        "hard_silu": "x hard_sigmoid(x).",
         "hard_swish": (jax.nn.hard_silu, "x hard_sigmoid(x)."),
         "hard_tanh": (_hard_tanh, "min(max(x, -1), 1)."),
         "log_sigmoid": (of_floats(jax.nn.log_sigmoid), "-log(1 + exp(-x))."),
-        "relu": (jax.nn.relu, "max(x, 0)."),
-        "relu6": (jax.nn.relu6, "min(max(x, 0), 6)."),
-        "selu": (jax.nn.selu, "1.0507 x above 0, 1.7581 (exp(x) - 1) below."),
-        "sigmoid": (jax.nn.sigmoid, "1 / (1 + exp(-x))."),
-        "silu": (jax.nn.silu, "x sigmoid(x)."),
-        "softplus": (jax.nn.softplus, "log(1 + exp(x))."),
+        "relu": "max(x, 0).",
+        "relu6": "min(max(x, 0), 6).",
+        "selu": "1.0507 x above 0, 1.7581 (exp(x) - 1) below.",
+        "sigmoid": "1 / (1 + exp(-x)).",
+        "silu": "x sigmoid(x).",
+        "softplus": "log(1 + exp(x)).",
         "softsign": (jax.nn.soft_sign, "x / (1 + |x|)."),
-        "sparse_plus": (jax.nn.sparse_plus, "0 below -1, (x + 1)^2 / 4 up to 1, x above."),
-        "sparse_sigmoid": (jax.nn.sparse_sigmoid, "(x + 1) / 2, between 0 and 1."),
+        "sparse_plus": "0 below -1, (x + 1)^2 / 4 up to 1, x above.",
+        "sparse_sigmoid": "(x + 1) / 2, between 0 and 1.",
         "swish": (jax.nn.silu, "x sigmoid(x)."),
         "tanh_shrink": (lambda x: x - jnp.tanh(x), "x - tanh(x)."),
     },
     "x, negative_slope=0.2": {
-        "leaky_relu": (jax.nn.leaky_relu, "x above 0, negative_slope x below (Maas et al. 2013)."),
+        "leaky_relu": "x above 0, negative_slope x below (Maas et al. 2013)."
     },
     "x, alpha=1.0": {
-        "celu": (jax.nn.celu, "x above 0, alpha (exp(x / alpha) - 1) below (Barron 2017)."),
-        "elu": (jax.nn.elu, "x above 0, alpha (exp(x) - 1) below (Clevert et al. 2016)."),
+        "celu": "x above 0, alpha (exp(x / alpha) - 1) below (Barron 2017).",
+        "elu": "x above 0, alpha (exp(x) - 1) below (Clevert et al. 2016).",
     },
     "x, approximate=True": {
-        "gelu": (
-            jax.nn.gelu,
-            "x P(Z <= x) for a normal Z, by a tanh unless told not to (Hendrycks and Gimpel 2016).",
-        ),
+        "gelu": "x P(Z <= x) for a normal Z, by default by a tanh (Hendrycks, Gimpel 2016)."
     },
-    "x, b=4": {"squareplus": (jax.nn.squareplus, "(x + sqrt(x^2 + b)) / 2 (Barron 2021).")},
+    "x, b=4": {"squareplus": "(x + sqrt(x^2 + b)) / 2 (Barron 2021)."},
     "x, threshold=0.5": {
         "hard_shrink": (of_floats(_kept), "x where |x| > threshold, else 0."),
         "soft_shrink": (
@@ -88,10 +85,10 @@ TABLES = {
         "softmax": (of_floats(jax.nn.softmax), "exp(x) / sum(exp x) along `axis`."),
     },
     "abs_, angle": {
-        "polar": (lambda r, a: lax.complex(r * jnp.cos(a), r * jnp.sin(a)), "abs_ exp(i angle)."),
+        "polar": (lambda r, a: lax.complex(r * jnp.cos(a), r * jnp.sin(a)), "abs_ exp(i angle).")
     },
 }
-publish(globals(), TABLES)
+publish(globals(), TABLES, jax.nn)
 
 
 @op

@@ -29,27 +29,24 @@ def _searchsorted(sequence: Any, values: Any, side: str = "left") -> Any:
 
 TABLES = {
     "x, axis=-1": {
-        "argsort": (jnp.argsort, "The indices that sort x along `axis`."),
-        "sort": (jnp.sort, "x in ascending order along `axis`."),
+        "argsort": "The indices that sort x along `axis`.",
+        "sort": "x in ascending order along `axis`.",
     },
     "x, kth, axis=-1": {
-        "argpartition": (
-            jnp.argpartition,
-            "Indices with that of the kth smallest at k, the smaller before it, the rest after it.",
-        ),
+        "argpartition": "Indices with that of the kth smallest at k, the smaller before it."
     },
     "x, bins": {"digitize": (_digitize, "How many of the ascending `bins` are <= x, elementwise.")},
     "sorted_sequence, values, side='left'": {
         "searchsorted": (
             _searchsorted,
             "Where each value belongs into an ascending sequence: before equals, or after (right).",
-        ),
+        )
     },
     "x1, x2, assume_unique=False, invert=False": {
-        "isin": (jnp.isin, "Whether each element of x1 is anywhere in x2; `invert`: whether not."),
+        "isin": "Whether each element of x1 is anywhere in x2; `invert`: whether not."
     },
     "condlist, choicelist, default=0": {
-        "select": (jnp.select, "The choice whose condition is the first to hold, elementwise."),
+        "select": "The choice whose condition is the first to hold, elementwise."
     },
 }
 publish(globals(), TABLES)

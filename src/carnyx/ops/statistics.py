@@ -28,26 +28,26 @@ def _marked(function: Callable[..., Any]) -> Callable[..., Any]:
 
 TABLES = {
     "x, axis=None, keepdims=False": {
-        "median": (jnp.median, "The median over `axis`."),
+        "median": "The median over `axis`.",
         "nanargmax": (_marked(jnp.nanargmax), "Where the maximum is; -1 if all are NaN."),
         "nanargmin": (_marked(jnp.nanargmin), "Where the minimum is; -1 if all are NaN."),
-        "nanmax": (jnp.nanmax, "The maximum over `axis` of what is not NaN."),
-        "nanmean": (jnp.nanmean, "The mean over `axis` of what is not NaN."),
-        "nanmedian": (jnp.nanmedian, "The median over `axis` of what is not NaN."),
-        "nanmin": (jnp.nanmin, "The minimum over `axis` of what is not NaN."),
-        "nanprod": (jnp.nanprod, "The product over `axis`, NaN taken as 1."),
-        "nanstd": (jnp.nanstd, "The standard deviation over `axis` of what is not NaN."),
-        "nansum": (jnp.nansum, "The sum over `axis`, NaN taken as 0."),
-        "nanvar": (jnp.nanvar, "The variance over `axis` of what is not NaN."),
+        "nanmax": "The maximum over `axis` of what is not NaN.",
+        "nanmean": "The mean over `axis` of what is not NaN.",
+        "nanmedian": "The median over `axis` of what is not NaN.",
+        "nanmin": "The minimum over `axis` of what is not NaN.",
+        "nanprod": "The product over `axis`, NaN taken as 1.",
+        "nanstd": "The standard deviation over `axis` of what is not NaN.",
+        "nansum": "The sum over `axis`, NaN taken as 0.",
+        "nanvar": "The variance over `axis` of what is not NaN.",
     },
     "x, axis=None, dtype=None": {
-        "nancumprod": (jnp.nancumprod, "Products up to each element along `axis`, NaN taken as 1."),
-        "nancumsum": (jnp.nancumsum, "Sums up to each element along `axis`, NaN taken as 0."),
+        "nancumprod": "Products up to each element along `axis`, NaN taken as 1.",
+        "nancumsum": "Sums up to each element along `axis`, NaN taken as 0.",
     },
     "x, q, axis=None, method='linear', keepdims=False": {
-        "nanpercentile": (jnp.nanpercentile, "`percentile` of what is not NaN."),
-        "nanquantile": (jnp.nanquantile, "`quantile` of what is not NaN."),
-        "percentile": (jnp.percentile, "The values with q percent of x below, q in [0, 100]."),
+        "nanpercentile": "`percentile` of what is not NaN.",
+        "nanquantile": "`quantile` of what is not NaN.",
+        "percentile": "The values with q percent of x below, q in [0, 100].",
         "quantile": (
             jnp.quantile,
             "The values with a part q of x below, q in [0, 1], on a first axis; `method` of two "
@@ -55,20 +55,11 @@ TABLES = {
         ),
     },
     "x, axis=None, weights=None": {
-        "average": (jnp.average, "sum(w x) / sum(w) over `axis`; the mean without weights."),
+        "average": "sum(w x) / sum(w) over `axis`; the mean without weights."
     },
-    "x, axis=None": {
-        "count_nonzero": (jnp.count_nonzero, "How many elements over `axis` are not 0."),
-    },
-    "a, n=1, axis=-1": {
-        "diff": (jnp.diff, "Differences of neighbours along `axis`, taken n times."),
-    },
-    "x": {
-        "corrcoef": (
-            jnp.corrcoef,
-            "Pearson's correlations of the rows: [N, observations] -> [N, N].",
-        ),
-    },
+    "x, axis=None": {"count_nonzero": "How many elements over `axis` are not 0."},
+    "a, n=1, axis=-1": {"diff": "Differences of neighbours along `axis`, taken n times."},
+    "x": {"corrcoef": "Pearson's correlations of the rows: [N, observations] -> [N, N]."},
 }
 publish(globals(), TABLES)
 
