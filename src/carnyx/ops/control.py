@@ -359,11 +359,11 @@ def vectorize(
         places = [i for i in range(len(args)) if i not in fixed]
         arrays = [jnp.asarray(args[i]) for i in places]
         axes = [()] * len(arrays) if cores is None else cores
-        outer = _loop_shape(arrays, axes)
-        flat = []
-        for x, names in zip(arrays, axes, strict=True):
-            inner = x.shape[x.ndim - len(names) :]
-            flat.append(jnp.broadcast_to(x, outer + inner).reshape(-1, *inner))
+        outer, inner = _shapes(arrays, axes)
+        flat = [
+            jnp.broadcast_to(x, outer + core).reshape(-1, *core)
+            for x, core in zip(arrays, inner, strict=True)
+        ]
 
         def element(*values: Any) -> Any:
             filled = list(args)
@@ -379,24 +379,26 @@ def vectorize(
     return _recorded(call)
 
 
-def _loop_shape(arrays: list[Any], axes: Sequence[tuple[str, ...]]) -> tuple[int, ...]:
-    """The shape of the axes that are looped over; the sizes of the others are held together."""
+def _shapes(arrays: list[Any], axes: Sequence[tuple[str, ...]]) -> tuple[Any, list[Any]]:
+    """The shape that is looped over, and the one that an element of each array has."""
     if len(arrays) != len(axes):
         raise TypeError(
             f"ops.vectorize: the signature has {errors.count(len(axes), 'argument')}, and "
             f"{len(arrays)} came."
         )
     sizes: dict[str, int] = {}
+    outer, inner = [], []
     for x, names in zip(arrays, axes, strict=True):
         if x.ndim < len(names):
             raise ValueError(f"ops.vectorize: {names} are axes of an argument of shape {x.shape}.")
-        for name, size in zip(names, x.shape[x.ndim - len(names) :], strict=True):
+        outer.append(x.shape[: x.ndim - len(names)])
+        inner.append(x.shape[x.ndim - len(names) :])
+        for name, size in zip(names, inner[-1], strict=True):
             if sizes.setdefault(name, size) != size:
                 raise ValueError(
                     f"ops.vectorize: axis '{name}' has the sizes {sizes[name]} and {size}."
                 )
-    shapes = [x.shape[: x.ndim - len(names)] for x, names in zip(arrays, axes, strict=True)]
-    return np.broadcast_shapes(*shapes)
+    return np.broadcast_shapes(*outer), inner
 
 
 @_recorded
