@@ -203,18 +203,16 @@ def fold(
     """
     x = jnp.asarray(x)
     size = tuple_of(output_size, 2, "output_size")
-    rows, columns, (p, q) = _places(size, kernel_size, dilation, padding, stride)
-    window = (rows.shape[0], columns.shape[0], rows.shape[1], columns.shape[1])
-    places = window[0] * window[1]
-    if x.ndim != 3 or x.shape[1] % places or x.shape[2] != window[2] * window[3]:
+    rows, columns, _ = _places(size, kernel_size, dilation, padding, stride)
+    places, windows = (rows.shape[i] * columns.shape[i] for i in range(2))
+    if x.ndim != 3 or x.shape[1] % places or x.shape[2] != windows:
         raise ValueError(
-            f"ops.fold: columns are [B, C {places}, {window[2] * window[3]}] for that output_size "
-            f"and these windows. Received: shape {x.shape}."
+            f"ops.fold: columns are [B, C {places}, {windows}] for that output_size and these "
+            f"windows. Received: shape {x.shape}."
         )
-    x = jnp.reshape(x, (x.shape[0], x.shape[1] // places, *window))
-    y = jnp.zeros((*x.shape[:2], size[0] + 2 * p, size[1] + 2 * q), x.dtype)
-    y = y.at[:, :, rows[:, None, :, None], columns[None, :, None, :]].add(x)
-    return y[:, :, p : p + size[0], q : q + size[1]]
+    images = jax.ShapeDtypeStruct((x.shape[0], x.shape[1] // places, *size), x.dtype)
+    cut = lambda y: unfold(y, kernel_size, dilation, padding, stride)  # noqa: E731
+    return jax.linear_transpose(cut, images)(x)[0]
 
 
 def _blocks(name: str, x: Any, block_size: int, data_format: Any) -> tuple[Any, bool]:
