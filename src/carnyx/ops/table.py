@@ -2,8 +2,7 @@
 
 `publish` makes one from each row of a table, `op` from a function written out. Both take arrays,
 Variables, nested lists and KerasTensors; the latter record a node of a model's graph. The
-operations themselves are in `numpy.py`, `layout.py`, `sorting.py`, `statistics.py`, `linalg.py`,
-`math.py`, `nn.py`, `crossentropy.py`, `einops.py` and `core.py`.
+operations themselves are in the modules that `__init__.py` names.
 """
 
 from __future__ import annotations
@@ -209,6 +208,6 @@ def elsewhere(module: str, names: str = "", homes: str = "") -> Callable[[str], 
         if name in names.split():
             return getattr(importlib.import_module("carnyx.ops"), name)
         listed = [n for file in (sys.modules[module], *files) for n in vars(file)["__all__"]]
-        raise AttributeError(f"module {module!r} has no operation {name!r}.{nearest(name, listed)}")
+        raise AttributeError(f"module {module!r} has no attribute {name!r}.{nearest(name, listed)}")
 
     return lookup
