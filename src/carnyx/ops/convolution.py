@@ -214,18 +214,33 @@ def _space(x: Any, kernel: Any, strides: Any, dilation: Any) -> list[int]:
     ]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _conv(x: Any, kernel: Any, strides: Any, dilation: Any, groups: int) -> Any:
-    """x [B, *space, C], padded already."""
+def _slid(
+    x: Any,
+    kernel: Any,
+    strides: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int = 1,
+    spread: Any = None,
+) -> Any:
+    """XLA's convolution, channels last; `spread` is how far apart the elements of x are put."""
+    space = "DHW"[-len(strides) :]
     return lax.conv_general_dilated(
         x,
         kernel,
         strides,
-        "VALID",
+        padding,
+        lhs_dilation=spread,
         rhs_dilation=dilation,
-        dimension_numbers=_letters(len(strides)),
+        dimension_numbers=(f"N{space}C", f"{space}IO", f"N{space}C"),
         feature_group_count=groups,
     )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv(x: Any, kernel: Any, strides: Any, dilation: Any, groups: int) -> Any:
+    """x [B, *space, C], padded already."""
+    return _slid(x, kernel, strides, "VALID", dilation, groups=groups)
 
 
 def _grouped(x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
@@ -288,25 +303,11 @@ def _shift(x: Any, offset: Any, space: Any, strides: Any, dilation: Any) -> Any:
     return lax.slice(x, (0, *starts, 0), (x.shape[0], *limits, x.shape[-1]), (1, *strides, 1))
 
 
-def _letters(rank: int) -> tuple[str, str, str]:
-    """How XLA is told where the axes are: channels last."""
-    space = "DHW"[-rank:]
-    return f"N{space}C", f"{space}IO", f"N{space}C"
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _depthwise(x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
     """x [B, *space, C], padded already; kernel [*window, C, M]."""
-    channels = x.shape[-1]
-    return lax.conv_general_dilated(
-        x,
-        kernel.reshape(*kernel.shape[:-2], 1, -1),
-        strides,
-        "VALID",
-        rhs_dilation=dilation,
-        dimension_numbers=_letters(len(strides)),
-        feature_group_count=channels,
-    )
+    one_each = kernel.reshape(*kernel.shape[:-2], 1, -1)
+    return _slid(x, one_each, strides, "VALID", dilation, groups=x.shape[-1])
 
 
 def _depthwise_sum(x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
@@ -330,15 +331,8 @@ def _transposed(x: Any, kernel: Any, strides: Any, dilation: Any, cuts: Any) -> 
     ):
         low = d * (k - 1) - before
         padding.append((low, size - ((n - 1) * s + 1) - low + d * (k - 1)))
-    return lax.conv_general_dilated(
-        x,
-        jnp.swapaxes(jnp.flip(kernel, range(rank)), -1, -2),
-        (1,) * rank,
-        padding,
-        lhs_dilation=strides,
-        rhs_dilation=dilation,
-        dimension_numbers=_letters(rank),
-    )
+    turned = jnp.swapaxes(jnp.flip(kernel, range(rank)), -1, -2)
+    return _slid(x, turned, (1,) * rank, padding, dilation, spread=strides)
 
 
 def _transposed_sum(x: Any, kernel: Any, strides: Any, dilation: Any, cuts: Any) -> Any:

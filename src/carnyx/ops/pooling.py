@@ -65,21 +65,20 @@ def _pool(windows: Any, disjoint: Any) -> Any:
     return run
 
 
-def _max_windows(x: Any, window: Any, strides: Any, pads: Any) -> Any:
+def _slid(x: Any, start: Any, reduce: Any, window: Any, strides: Any, pads: Any) -> Any:
+    start, pads = np.asarray(start, x.dtype), [(0, 0), *pads, (0, 0)]
+    return lax.reduce_window(x, start, reduce, (1, *window, 1), (1, *strides, 1), pads)
+
+
+def _max_windows(x: Any, *window: Any) -> Any:
     low = -np.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
-    low = np.asarray(low, x.dtype)
-    return lax.reduce_window(
-        x, low, lax.max, (1, *window, 1), (1, *strides, 1), [(0, 0), *pads, (0, 0)]
-    )
+    return _slid(x, low, lax.max, *window)
 
 
 def _mean_windows(x: Any, window: Any, strides: Any, pads: Any) -> Any:
-    def total(a: Any) -> Any:
-        zero = np.asarray(0, a.dtype)
-        return lax.reduce_window(
-            a, zero, lax.add, (1, *window, 1), (1, *strides, 1), [(0, 0), *pads, (0, 0)]
-        )
-
+    total = functools.partial(
+        _slid, start=0, reduce=lax.add, window=window, strides=strides, pads=pads
+    )
     if not any(a or b for a, b in pads):
         return total(x) / np.asarray(np.prod(window), x.dtype)
     return total(x) / total(jnp.ones((1, *x.shape[1:-1], 1), x.dtype))
@@ -137,8 +136,7 @@ def _first_maxima(x: Any, window: Any) -> tuple[Any, Any]:
 
 
 def _max_backward(index: Any, gradient: Any, window: Any, shape: Any) -> Any:
-    rank = len(window)
-    apart = tuple(range(2, 2 * rank + 1, 2))
+    apart = _inner_axes(len(window))
     place = jnp.arange(int(np.prod(window)), dtype=index.dtype).reshape(window)
     place = place.reshape(1, *(p for k in window for p in (1, k)), 1)
     hit = jnp.expand_dims(index, apart) == place
