@@ -499,33 +499,6 @@ def scale_and_translate(
 # ---- patches
 
 
-def _patches(
-    name: str,
-    images: Any,
-    rank: int,
-    size: Any,
-    strides: Any,
-    dilation: Any,
-    padding: str,
-    form: Any,
-) -> Any:
-    choose(name, "padding", padding, ("valid", "same"))
-    batch, size = Batch(name, images, form, rank), tuple_of(size, rank, "size")
-    strides = size if strides is None else tuple_of(strides, rank, "strides")
-    dilation = tuple_of(dilation, rank, "dilation_rate")
-    pads = window_padding(padding, batch.size, size, strides, dilation)
-    x, counts = jnp.pad(batch.x, [(0, 0), *pads, (0, 0)]), []
-    for axis, (s, stride, rate) in enumerate(zip(size, strides, dilation, strict=True)):
-        position = 2 * axis + 1
-        counts.append(max(0, (x.shape[position] - (s - 1) * rate - 1) // stride + 1))
-        places = jnp.arange(counts[-1])[:, None] * stride + jnp.arange(s) * rate
-        x = jnp.take(x, places, axis=position, mode="clip")
-    # [B, n, k, n, k, ..., C] -> [B, n, n, ..., k k C]
-    order = [0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2), 2 * rank + 1]
-    width = math.prod(size) * x.shape[-1]
-    return batch.back(x.transpose(order).reshape(x.shape[0], *counts, width))
-
-
 @op
 def extract_patches(
     images: Any,
@@ -543,9 +516,22 @@ def extract_patches(
     >>> extract_patches(jnp.arange(4.0).reshape(1, 4, 1), (1, 2))[0].tolist()
     [[0.0, 1.0], [2.0, 3.0]]
     """
+    choose("extract_patches", "padding", padding, ("valid", "same"))
     rank = 3 if isinstance(size, (tuple, list)) and len(size) == 3 else 2
-    name = "extract_patches"
-    return _patches(name, images, rank, size, strides, dilation_rate, padding, data_format)
+    batch, size = Batch("extract_patches", images, data_format, rank), tuple_of(size, rank, "size")
+    strides = size if strides is None else tuple_of(strides, rank, "strides")
+    dilation = tuple_of(dilation_rate, rank, "dilation_rate")
+    pads = window_padding(padding, batch.size, size, strides, dilation)
+    x, counts = jnp.pad(batch.x, [(0, 0), *pads, (0, 0)]), []
+    for axis, (s, stride, rate) in enumerate(zip(size, strides, dilation, strict=True)):
+        position = 2 * axis + 1
+        counts.append(max(0, (x.shape[position] - (s - 1) * rate - 1) // stride + 1))
+        places = jnp.arange(counts[-1])[:, None] * stride + jnp.arange(s) * rate
+        x = jnp.take(x, places, axis=position, mode="clip")
+    # [B, n, k, n, k, ..., C] -> [B, n, n, ..., k k C]
+    order = [0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2), 2 * rank + 1]
+    width = math.prod(size) * x.shape[-1]
+    return batch.back(x.transpose(order).reshape(x.shape[0], *counts, width))
 
 
 @op
@@ -562,8 +548,8 @@ def extract_patches_3d(
     >>> extract_patches_3d(jnp.ones((2, 2, 2, 1)), 2).shape
     (1, 1, 1, 8)
     """
-    name = "extract_patches_3d"
-    return _patches(name, volumes, 3, size, strides, dilation_rate, padding, data_format)
+    size = tuple_of(size, 3, "size")
+    return extract_patches(volumes, size, strides, dilation_rate, padding, data_format)
 
 
 # The other half, whose operations Keras lists in this module too.
