@@ -137,16 +137,20 @@ def publish(
     namespace: dict[str, Any],
     tables: Mapping[str, Mapping[str, str | tuple[Callable[..., Any], str]]],
     library: Any = jnp,
+    wrapped: Callable[[str, Callable[..., Any]], Callable[..., Any]] = lambda name, function: (
+        function
+    ),
 ) -> None:
     """Puts an operation into a module for every row: name -> (function of arrays, what it is).
 
     The key of a table is what stands between the parentheses of each. A row that only says what it
-    is stands for the function of that name in `library`.
+    is stands for the function of that name in `library`. `wrapped(name, function)` is what runs.
     """
     for signature, rows in tables.items():
         template = eval(f"lambda {signature}: None")  # of our own tables only
         for name, row in rows.items():
             function, doc = (getattr(library, name), row) if isinstance(row, str) else row
+            function = wrapped(name, function)
             namespace[name] = expose(name, function, template, doc, namespace["__name__"])
 
 
