@@ -100,10 +100,7 @@ TABLES = {
         ),
     },
     "a, b": {
-        "solve": (
-            _solving(_linalg.solve),
-            "x with a x = b: a [..., M, M], b [..., M] or [..., M, K].",
-        )
+        "solve": (_solving(_linalg.solve), "x with a x = b: [..., M, M], [..., M] or [..., M, K]."),
     },
     "a, b, lower=False": {
         "solve_triangular": (
@@ -130,10 +127,7 @@ TABLES = {
         )
     },
     "x, mode='reduced'": {
-        "qr": (
-            _qr,
-            "Q, with orthonormal columns ('complete': as many as rows), and the upper triangle R.",
-        )
+        "qr": (_qr, "Orthonormal columns Q ('complete': as many as rows), the upper triangle R."),
     },
     "x, full_matrices=True, compute_uv=True": {
         "svd": "U, s, V^H with x = U diag(s) V^H, s descending; s alone without compute_uv.",

@@ -61,9 +61,7 @@ TABLES = {
         "swish": (jax.nn.silu, "x sigmoid(x)."),
         "tanh_shrink": (lambda x: x - jnp.tanh(x), "x - tanh(x)."),
     },
-    "x, negative_slope=0.2": {
-        "leaky_relu": "x above 0, negative_slope x below (Maas et al. 2013)."
-    },
+    "x, negative_slope=0.2": {"leaky_relu": "x above 0, else negative_slope x (Maas et al. 2013)."},
     "x, alpha=1.0": {
         "celu": "x above 0, alpha (exp(x / alpha) - 1) below (Barron 2017).",
         "elu": "x above 0, alpha (exp(x) - 1) below (Clevert et al. 2016).",
@@ -74,10 +72,7 @@ TABLES = {
     "x, b=4": {"squareplus": "(x + sqrt(x^2 + b)) / 2 (Barron 2021)."},
     "x, threshold=0.5": {
         "hard_shrink": (of_floats(_kept), "x where |x| > threshold, else 0."),
-        "soft_shrink": (
-            of_floats(_shrunk),
-            "x moved towards 0 by `threshold`, and no further than 0.",
-        ),
+        "soft_shrink": (of_floats(_shrunk), "x moved towards 0 by `threshold`, at most to 0."),
     },
     "x, axis=-1": {
         "glu": (_glu, "a sigmoid(b) for the halves a, b of `axis` (Dauphin et al. 2017)."),

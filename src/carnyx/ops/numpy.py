@@ -217,9 +217,7 @@ TABLES = {
         "zeros_like": "Zeros in the shape (and type, unless given) of x.",
     },
     "shape, fill_value, dtype=None": {"full": (_floats(jnp.full), "An array of one value.")},
-    "x, fill_value, dtype=None": {
-        "full_like": "An array of one value in the shape (and type) of x.",
-    },
+    "x, fill_value, dtype=None": {"full_like": "One value in the shape (and type) of x."},
     "start, stop=None, step=None, dtype=None": {
         "arange": "start, start + step... below `stop`; of one number: 0, 1...",
     },
@@ -248,18 +246,14 @@ TABLES = {
     "x1, x2, axes=2": {
         "tensordot": "Sums of products over the last `axes` of x1 and the first of x2, or pairs.",
     },
-    "y, x=None, dx=1.0, axis=-1": {
-        "trapezoid": "The integral of y along `axis` by the trapezoidal rule.",
-    },
+    "y, x=None, dx=1.0, axis=-1": {"trapezoid": "The integral of y along `axis`, by trapezoids."},
     "x, N=None, increasing=False": {
         "vander": "Powers of a vector as columns, the highest first: [N, powers].",
     },
     "x, decimals=0": {"round": "x rounded to that many decimals, halves to even."},
     "x, axis=None, keepdims=False, dtype=None": {"prod": "The product over `axis`."},
     "x, x_min, x_max": {"clip": "min(max(x, x_min), x_max)."},
-    "x, nan=0.0, posinf=None, neginf=None": {
-        "nan_to_num": "x with NaN and infinities replaced by numbers.",
-    },
+    "x, nan=0.0, posinf=None, neginf=None": {"nan_to_num": "x, with numbers for NaN and infinity."},
     "x, k=0": {
         "diag": "The k-th diagonal of a matrix, or a matrix with that diagonal.",
         "diagflat": "A matrix whose k-th diagonal holds all elements of x.",
@@ -281,15 +275,11 @@ TABLES = {
     "x, axes=None": {"transpose": "x with its axes in another order, reversed by default."},
     "x, source, destination": {"moveaxis": "x with axes moved to other places."},
     "x, axis1, axis2": {"swapaxes": "x with two axes exchanged."},
-    "x, shift, axis=None": {
-        "roll": "x shifted along `axis`; what leaves at one end enters at the other.",
-    },
+    "x, shift, axis=None": {"roll": "x shifted along `axis`, from its end round to its start."},
     "array, k=1, axes=(0, 1)": {
-        "rot90": "A plane turned by k quarters, from its first axis to the second.",
+        "rot90": "A plane turned by k quarters, first axis towards second.",
     },
-    "x, repeats, axis=None": {
-        "repeat": "Each element `repeats` times along `axis` (None: of x in one axis).",
-    },
+    "x, repeats, axis=None": {"repeat": "Elements `repeats` times each along `axis` (None: flat)."},
     "x, repeats": {"tile": "x repeated as a whole, so often along each axis."},
     "x, indices, axis=None": {
         "take": "The slices of x at `indices` along `axis`; NaN or the least integer outside.",
@@ -302,9 +292,7 @@ TABLES = {
     },
     "xs, axis=0": {"concatenate": "Arrays one behind another on `axis`."},
     "x, axis=0": {"stack": "Arrays of one shape as one, on a new axis."},
-    "x1, x2, axis=None": {
-        "append": "x1 and then x2 along `axis`; None: all elements of both in one axis.",
-    },
+    "x1, x2, axis=None": {"append": "x1 and then x2 along `axis`; None: all elements in one axis."},
     "x, indices_or_sections, axis=0": {
         "array_split": "A list of parts, of sizes that may differ by one.",
         "split": "A list of parts: equal ones for a number, cut at indices for a list.",
@@ -345,9 +333,7 @@ TABLES = {
             "neighbours: 'linear', 'lower', 'higher', 'midpoint', 'nearest'.",
         ),
     },
-    "x, axis=None, weights=None": {
-        "average": "sum(w x) / sum(w) over `axis`; the mean without weights.",
-    },
+    "x, axis=None, weights=None": {"average": "sum(w x) / sum(w) over `axis`; w is 1 by default."},
     "a, n=1, axis=-1": {"diff": "Differences of neighbours along `axis`, taken n times."},
 }
 publish(globals(), TABLES)
