@@ -149,9 +149,14 @@ def publish(
     for signature, rows in tables.items():
         template = eval(f"lambda {signature}: None")  # of our own tables only
         for name, row in rows.items():
-            function, doc = (getattr(library, name), row) if isinstance(row, str) else row
+            function, doc = written(name, row, library)
             function = wrapped(name, function)
             namespace[name] = expose(name, function, template, doc, namespace["__name__"])
+
+
+def written(name: str, row: Any, library: Any) -> tuple[Callable[..., Any], str]:
+    """The function of arrays of a table's row, and what it is."""
+    return (getattr(library, name), row) if isinstance(row, str) else row
 
 
 def operations(namespace: dict[str, Any], others: str = "") -> list[str]:
