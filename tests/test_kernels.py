@@ -89,15 +89,15 @@ def keras_pads(padding: Any, sizes, window, strides, dilation) -> list[tuple[int
 
 CONVOLUTIONS = {  # (x, kernel, options)
     "1d": ((2, 9, 3), (3, 3, 4), {}),
-    "1d causal dilated": ((2, 9, 3), (3, 3, 4), {"padding": "causal", "dilation": 2}),
+    "1d causal dilated": ((2, 9, 3), (3, 3, 4), {"padding": "causal", "dilation_rate": 2}),
     "1d same strided": ((2, 8, 3), (4, 3, 2), {"padding": "same", "strides": 3}),
     "2d": ((2, 7, 6, 1), (3, 3, 1, 4), {}),
     "2d one by one": ((2, 5, 4, 3), (1, 1, 3, 2), {"strides": 2}),
     "2d same odd": ((2, 7, 5, 2), (2, 4, 2, 3), {"padding": "same"}),
     "2d strides": ((2, 8, 7, 2), (3, 2, 2, 3), {"strides": (3, 2)}),
-    "2d dilated same": ((2, 7, 8, 2), (3, 2, 2, 3), {"padding": "same", "dilation": (1, 2)}),
-    "2d groups": ((2, 6, 5, 4), (3, 3, 2, 6), {"groups": 2, "padding": "same"}),
-    "2d depthwise": ((2, 6, 5, 3), (3, 3, 1, 6), {"groups": 3}),
+    "2d dilated same": ((2, 7, 8, 2), (3, 2, 2, 3), {"padding": "same", "dilation_rate": (1, 2)}),
+    "2d groups": ((2, 6, 5, 4), (3, 3, 2, 6), {"padding": "same"}),
+    "2d depthwise": ((2, 6, 5, 3), (3, 3, 1, 6), {}),
     "2d explicit": ((2, 5, 5, 2), (3, 3, 2, 3), {"padding": [(2, 0), (1, 3)]}),
     "3d": ((2, 4, 5, 3, 2), (2, 3, 2, 2, 3), {"padding": "same", "strides": (1, 2, 1)}),
 }
@@ -106,11 +106,11 @@ CONVOLUTIONS = {  # (x, kernel, options)
 def conv_case(name: str) -> tuple[Any, Any, dict[str, Any], tuple[Any, ...]]:
     shape, kernel_shape, options = CONVOLUTIONS[name]
     rank = len(shape) - 2
-    each = [options.get(key, 1) for key in ("strides", "dilation")]
+    each = [options.get(key, 1) for key in ("strides", "dilation_rate")]
     strides, dilation = [(v,) * rank if isinstance(v, int) else v for v in each]
     window = kernel_shape[:rank]
     pads = keras_pads(options.get("padding", "valid"), shape[1:-1], window, strides, dilation)
-    plain = (strides, pads, dilation, options.get("groups", 1))
+    plain = (strides, pads, dilation, shape[-1] // kernel_shape[-2])
     return normal(0, *shape), normal(1, *kernel_shape), options, plain
 
 
@@ -401,10 +401,10 @@ def test_each_kernel_is_one_named_equation_each_way() -> None:
     ("name", "shape", "options"),
     [
         ("depthwise_conv", (3, 2, 4, 2), {"strides": 2, "padding": "same"}),
-        ("depthwise_conv", (2, 3, 4, 1), {"dilation": 2}),
+        ("depthwise_conv", (2, 3, 4, 1), {"dilation_rate": 2}),
         ("conv_transpose", (3, 2, 5, 4), {"strides": 2, "padding": "same"}),
         ("conv_transpose", (2, 2, 5, 4), {"strides": 3}),
-        ("conv_transpose", (3, 3, 5, 4), {"dilation": 2, "padding": "same"}),
+        ("conv_transpose", (3, 3, 5, 4), {"dilation_rate": 2, "padding": "same"}),
     ],
 )
 def test_both_forms_of_a_convolution_agree(name, shape, options):
@@ -417,7 +417,7 @@ def test_both_forms_of_a_convolution_agree(name, shape, options):
     trained, _ = jax.vjp(lambda x, kernel: operation(x, kernel, **options), x, kernel)
     np.testing.assert_allclose(trained, plain, rtol=1e-5, atol=1e-5)
     strides = (options.get("strides", 1),) * 2
-    step = options.get("dilation", 1)
+    step = options.get("dilation_rate", 1)
     if name == "depthwise_conv" and "padding" not in options:
         expected = np.zeros(plain.shape)
         for p in np.ndindex(*plain.shape[1:3]):

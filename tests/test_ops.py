@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import pydoc
 
 import jax
 import jax.numpy as jnp
@@ -63,6 +64,15 @@ def test_operations_show_their_signature_and_say_what_they_do():
             assert operation.__doc__ and operation.__name__ == name
             if name not in ("einsum", "layer_normalization", "multi_hot", "rearrange"):
                 assert inspect.Parameter.VAR_KEYWORD not in kinds
+
+
+def test_help_shows_every_operation():
+    for home in HOMES:
+        for name in home.__all__:
+            operation = getattr(ops, name)
+            shown = pydoc.plain(pydoc.render_doc(operation))
+            assert f"{name}{inspect.signature(operation)}" in shown
+            assert operation.__doc__.strip().splitlines()[0] in shown
 
 
 def test_gradients_flow_and_stop():

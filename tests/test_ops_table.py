@@ -16,6 +16,7 @@ import pytest
 
 from carnyx import ops
 from carnyx.core.symbol import KerasTensor
+from carnyx.core.variable import Variable
 from tests.cases import ops as cases
 from tests.cases.ops import ROWS, Row
 
@@ -165,6 +166,15 @@ def test_shape_is_inferred(key):
             assert len(symbol.shape) == array.ndim
             sizes = zip(symbol.shape, array.shape, strict=True)
             assert all(a == b or (batch and a is None) for a, b in sizes)
+
+
+def test_variables_are_taken_as_arrays_are():
+    for key, row in COMPILED.items():
+        call, arrays = bound(row)
+        variables = [Variable(a, dtype=a.dtype.name) for a in arrays]
+        found = [jax.eval_shape(functools.partial(call, given)) for given in (arrays, variables)]
+        plain, ours = ([(a.shape, a.dtype) for a in jax.tree.leaves(f)] for f in found)
+        assert ours == plain, key
 
 
 def loss(call):

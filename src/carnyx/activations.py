@@ -17,9 +17,12 @@ import jax.numpy as jnp
 from carnyx.core import config as _config
 from carnyx.core.symbol import Function, KerasTensor, symbolic_call
 from carnyx.ops import nn
+from carnyx.ops.table import written
 
 _TABLE: dict[str, Callable[..., Any]] = {}
-_OPERATIONS = {name: row for rows in nn.TABLES.values() for name, row in rows.items()}
+_OPERATIONS = {
+    name: written(name, row, jax.nn) for rows in nn.TABLES.values() for name, row in rows.items()
+}
 
 
 def _activation(function: Callable[..., Any]) -> Callable[..., Any]:

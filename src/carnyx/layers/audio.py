@@ -125,6 +125,7 @@ class STFTSpectrogram(Layer):
             jnp.concatenate(kernels, axis=-1),
             strides=self._step,
             padding=self.padding,
+            data_format="channels_last",
         )
         parts = jnp.split(nn.widened(y), len(sides), axis=-1)
         y = MODES[self.mode](parts[0], parts[-1]).astype(inputs.dtype)

@@ -57,7 +57,7 @@ class Windowed(FileOptions, SpatialLayer):
 
     def _slide(self, operation: Any, inputs: Any, kernel: Any, **more: Any) -> Any:
         """An operation of `ops/convolution.py` with this window."""
-        more |= {"data_format": self.data_format, "dilation": self.dilation_rate}
+        more |= {"data_format": self.data_format, "dilation_rate": self.dilation_rate}
         return operation(inputs, kernel.value, strides=self.strides, padding=self.padding, **more)
 
     def _biased(self, outputs: Any) -> Any:
@@ -131,7 +131,7 @@ class Conv(Windowed):
         self._add_bias(self.filters)
 
     def call(self, inputs: Any) -> Any:
-        outputs = self._slide(convolution.conv, inputs, self.kernel, groups=self.groups)
+        outputs = self._slide(convolution.conv, inputs, self.kernel)
         return self._finish(outputs)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from carnyx import ops
 from carnyx.layers import arguments
 from carnyx.layers.arguments import DataFormat, Padding, Window
 from carnyx.layers.spatial import SpatialLayer
-from carnyx.ops import pooling
 
 
 class Pooling(SpatialLayer):
@@ -30,7 +30,7 @@ class Pooling(SpatialLayer):
         ValueError: sizes below 1, an unknown padding, a window larger than the input.
     """
 
-    pool: Any = None  # of `ops.pooling`
+    pool: Any = None  # an operation
     pool_size: tuple[int, ...]
     strides: tuple[int, ...] | None
     padding: str
@@ -43,7 +43,7 @@ class Pooling(SpatialLayer):
 class MaxPooling(Pooling):
     """Windows of two by default."""
 
-    pool = staticmethod(pooling.max_pool)
+    pool = staticmethod(ops.max_pool)
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class MaxPooling(Pooling):
 class AveragePooling(Pooling):
     """Windows that are always given."""
 
-    pool = staticmethod(pooling.average_pool)
+    pool = staticmethod(ops.average_pool)
 
     def __init__(
         self,
@@ -236,7 +236,7 @@ class AdaptivePooling(SpatialLayer):
         [shared]
     """
 
-    pool: Any = None  # of `ops.pooling`
+    pool: Any = None  # an operation
     output_size: tuple[int, ...]
 
     def __init__(self, output_size: Window, data_format: DataFormat = None, **kwargs: Any) -> None:
@@ -250,13 +250,13 @@ class AdaptivePooling(SpatialLayer):
 class AdaptiveAveragePooling(AdaptivePooling):
     """The mean of each cell."""
 
-    pool = staticmethod(pooling.adaptive_average_pool)
+    pool = staticmethod(ops.adaptive_average_pool)
 
 
 class AdaptiveMaxPooling(AdaptivePooling):
     """The maximum of each cell."""
 
-    pool = staticmethod(pooling.adaptive_max_pool)
+    pool = staticmethod(ops.adaptive_max_pool)
 
 
 class AdaptiveAveragePooling1D(AdaptiveAveragePooling, rank=1):

@@ -309,7 +309,7 @@ class UpSampling2D(UpSampling, rank=2):
         if self.interpolation == "nearest":
             return super().call(inputs)
         shape = [n * times for n, times in zip(inputs.shape, self._times, strict=True)]
-        return jax.image.resize(inputs, shape, METHODS[self.interpolation])
+        return jax.image.resize(inputs, shape, self.interpolation)
 
 
 class UpSampling3D(UpSampling, rank=3):

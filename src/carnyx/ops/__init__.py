@@ -11,8 +11,7 @@ import importlib.util
 from typing import Any
 
 _HOMES = (
-    "core control numpy layout sorting statistics linalg math nn crossentropy einops attention "
-    "ctc signal"
+    "core control numpy linalg math nn convolution pooling crossentropy einops attention ctc signal"
 ).split()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from carnyx.ops.table import op
+from carnyx.ops.table import op, operations, wide
 
 
 def causal_mask(targets: int, sources: int) -> Any:
@@ -48,7 +48,7 @@ def attend(
     scale = 1 / math.sqrt(size) if scale is None else scale
     logits = jnp.einsum("btgrd,bsgd->bgrts", grouped * jnp.asarray(scale, query.dtype), key)
     logits = logits.reshape(batch, heads, targets, sources)
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    logits = wide(logits)
     if bias is not None:
         logits = logits + bias
     if soft_cap is not None:
@@ -99,4 +99,4 @@ def dot_product_attention(
     return attend(query, key, value, mask, scale, bias, attn_logits_soft_cap)[0]
 
 
-__all__ = ["dot_product_attention"]
+__all__ = operations(globals())  # noqa: PLE0605

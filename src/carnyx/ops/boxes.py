@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from carnyx.core import dtypes
-from carnyx.core.errors import nearest
+from carnyx.ops.table import choose
 
 # The four numbers of a format as corners, and back; "rel_" before a name divides x by the width of
 # the image and y by its height.
@@ -36,12 +36,7 @@ FORMATS = (*_TO_CORNERS, *(f"rel_{name}" for name in _TO_CORNERS))
 def standardize(name: Any) -> str:
     """The name of a format in lower case; raises ValueError for one that is not there."""
     word = name.lower() if isinstance(name, str) else name
-    if word not in FORMATS:
-        raise ValueError(
-            f"bounding_box_format is one of {', '.join(FORMATS)}. Received: {name!r}."
-            f"{nearest(str(name), FORMATS)}"
-        )
-    return word
+    return choose("Boxes", "bounding_box_format", word, FORMATS)
 
 
 def is_relative(name: str) -> bool:

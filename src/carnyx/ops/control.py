@@ -23,6 +23,7 @@ from carnyx.core.state import Lift, lifting
 from carnyx.core.symbol import Function, any_symbol, is_symbol, symbolic_call
 from carnyx.core.transforms import remat as remat
 from carnyx.core.transforms import vmap
+from carnyx.ops.table import operations
 
 
 def _recorded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,6 +35,7 @@ def _recorded(function: Callable[..., Any]) -> Callable[..., Any]:
             return symbolic_call(Function(function.__name__, operation), args, kwargs)
         return function(*args, **kwargs)
 
+    operation.symbols = None  # type: ignore[attr-defined]  # the outputs' shapes follow from theirs
     return operation
 
 
@@ -322,16 +324,15 @@ def _constants(lift: Lift) -> Callable[..., Any]:
 _SHAPE = r"\(\s*(?:\w+\s*(?:,\s*\w+\s*)*,?)?\s*\)"
 
 
-def _parsed(signature: str) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
-    """The core axes of the arguments and of the results."""
+def _cores(signature: str) -> list[tuple[str, ...]]:
+    """The core axes of the arguments."""
     shapes = rf"{_SHAPE}(?:\s*,\s*{_SHAPE})*"
     if not re.fullmatch(rf"\s*{shapes}\s*->\s*{shapes}\s*", signature):
         raise ValueError(
             f"ops.vectorize: not a signature: {signature!r}. Expected such as '(m,n),(n)->(m)'."
         )
-    sides = signature.split("->")
-    first, second = ([tuple(re.findall(r"\w+", x)) for x in re.findall(_SHAPE, s)] for s in sides)
-    return first, second
+    arguments = signature.split("->")[0]
+    return [tuple(re.findall(r"\w+", shape)) for shape in re.findall(_SHAPE, arguments)]
 
 
 def vectorize(
@@ -351,18 +352,18 @@ def vectorize(
     """
     _check_callable("vectorize", pyfunc=pyfunc)
     fixed = set() if excluded is None else set(excluded)
-    cores = None if signature is None else _parsed(signature)[0]
+    cores = None if signature is None else _cores(signature)
 
     @wraps(pyfunc)
     def call(*args: Any, **kwargs: Any) -> Any:
         places = [i for i in range(len(args)) if i not in fixed]
         arrays = [jnp.asarray(args[i]) for i in places]
         axes = [()] * len(arrays) if cores is None else cores
-        outer = _loop_shape(arrays, axes)
-        flat = []
-        for x, names in zip(arrays, axes, strict=True):
-            inner = x.shape[x.ndim - len(names) :]
-            flat.append(jnp.broadcast_to(x, outer + inner).reshape(-1, *inner))
+        outer, inner = _shapes(arrays, axes)
+        flat = [
+            jnp.broadcast_to(x, outer + core).reshape(-1, *core)
+            for x, core in zip(arrays, inner, strict=True)
+        ]
 
         def element(*values: Any) -> Any:
             filled = list(args)
@@ -378,24 +379,26 @@ def vectorize(
     return _recorded(call)
 
 
-def _loop_shape(arrays: list[Any], axes: Sequence[tuple[str, ...]]) -> tuple[int, ...]:
-    """The shape of the axes that are looped over; the sizes of the others are held together."""
+def _shapes(arrays: list[Any], axes: Sequence[tuple[str, ...]]) -> tuple[Any, list[Any]]:
+    """The shape that is looped over, and the one that an element of each array has."""
     if len(arrays) != len(axes):
         raise TypeError(
             f"ops.vectorize: the signature has {errors.count(len(axes), 'argument')}, and "
             f"{len(arrays)} came."
         )
     sizes: dict[str, int] = {}
+    outer, inner = [], []
     for x, names in zip(arrays, axes, strict=True):
         if x.ndim < len(names):
             raise ValueError(f"ops.vectorize: {names} are axes of an argument of shape {x.shape}.")
-        for name, size in zip(names, x.shape[x.ndim - len(names) :], strict=True):
+        outer.append(x.shape[: x.ndim - len(names)])
+        inner.append(x.shape[x.ndim - len(names) :])
+        for name, size in zip(names, inner[-1], strict=True):
             if sizes.setdefault(name, size) != size:
                 raise ValueError(
                     f"ops.vectorize: axis '{name}' has the sizes {sizes[name]} and {size}."
                 )
-    shapes = [x.shape[: x.ndim - len(names)] for x, names in zip(arrays, axes, strict=True)]
-    return np.broadcast_shapes(*shapes)
+    return np.broadcast_shapes(*outer), inner
 
 
 @_recorded
@@ -430,16 +433,4 @@ def _arrays(structure: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf if is_symbol(leaf) else jnp.asarray(leaf), structure)
 
 
-__all__ = [
-    "associative_scan",
-    "cond",
-    "custom_gradient",
-    "fori_loop",
-    "jvp",
-    "map",
-    "scan",
-    "switch",
-    "vectorize",
-    "vectorized_map",
-    "while_loop",
-]
+__all__ = operations(globals(), "custom_gradient vectorize")  # noqa: PLE0605

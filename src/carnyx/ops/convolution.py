@@ -20,6 +20,8 @@ import numpy as np
 from jax import lax
 
 from carnyx.core.composite import composite
+from carnyx.core.dtypes import standardize_data_format
+from carnyx.ops.table import op, operations
 
 # Above this many bytes of patches, one product an offset: 9 copies of a large image batch would
 # fill the memory, and reading them back costs more than the larger product gains.
@@ -28,7 +30,7 @@ PATCH_BYTES = 64 * 2**20
 
 def tuple_of(value: Any, rank: int, name: str, least: int = 1) -> tuple[int, ...]:
     """`value`, an int or a sequence of `rank` ints, as a tuple; errors name the argument."""
-    values = (value,) * rank if isinstance(value, (int, np.integer)) else tuple(value)
+    values = tuple(value) if np.ndim(value) else (value,) * rank
     good = all(isinstance(v, (int, np.integer)) and v >= least for v in values)
     if len(values) != rank or not good:
         raise ValueError(
@@ -62,15 +64,14 @@ def window_padding(
     return pads
 
 
+@op
 def conv(
-    x: Any,
+    inputs: Any,
     kernel: Any,
-    *,
     strides: Any = 1,
     padding: Any = "valid",
-    dilation: Any = 1,
-    groups: int = 1,
-    data_format: str = "channels_last",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
 ) -> Any:
     """Discrete convolution in the sense of deep learning (the kernel is not flipped):
 
@@ -78,58 +79,77 @@ def conv(
 
     x [B, *space, C] (or [B, C, *space] for "channels_first"), kernel [*window, C / groups, K] ->
     y [B, *space', K]. `padding` is "valid", "same", "causal" (one axis) or pairs of ints.
+
+    >>> conv(jnp.ones((1, 4, 1)), jnp.ones((2, 1, 3))).shape
+    (1, 3, 3)
     """
-    return _slide(
-        x,
-        kernel,
-        (strides, padding, dilation, data_format),
-        lambda x, strides, dilation: _conv(x, kernel, strides, dilation, groups),
-    )
+    return _slide("conv", _grouped, inputs, kernel, strides, padding, data_format, dilation_rate)
 
 
+@op
 def depthwise_conv(
-    x: Any,
+    inputs: Any,
     kernel: Any,
-    *,
     strides: Any = 1,
     padding: Any = "valid",
-    dilation: Any = 1,
-    data_format: str = "channels_last",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
 ) -> Any:
     """Each channel with filters of its own: x [B, *space, C], kernel [*window, C, M] ->
-    [B, *space', C M]; the M results of a channel stand side by side."""
-    return _slide(
-        x,
-        kernel,
-        (strides, padding, dilation, data_format),
-        lambda x, strides, dilation: _depthwise(x, kernel, strides, dilation),
-    )
+    [B, *space', C M]; the M results of a channel stand side by side.
+
+    >>> depthwise_conv(jnp.ones((1, 4, 3)), jnp.ones((2, 3, 2))).shape
+    (1, 3, 6)
+    """
+    options = (strides, padding, data_format, dilation_rate)
+    return _slide("depthwise_conv", _depthwise, inputs, kernel, *options)
 
 
+@op
+def separable_conv(
+    inputs: Any,
+    depthwise_kernel: Any,
+    pointwise_kernel: Any,
+    strides: Any = 1,
+    padding: Any = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
+    """`depthwise_conv`, then a mixture of its channels, kernel [1..., C M, K]: [B, *space', K].
+
+    >>> separable_conv(jnp.ones((1, 4, 3)), jnp.ones((2, 3, 2)), jnp.ones((1, 6, 5))).shape
+    (1, 3, 5)
+    """
+    y = depthwise_conv(inputs, depthwise_kernel, strides, padding, data_format, dilation_rate)
+    return conv(y, pointwise_kernel, 1, "valid", data_format)
+
+
+@op
 def conv_transpose(
-    x: Any,
+    inputs: Any,
     kernel: Any,
-    *,
     strides: Any = 1,
     padding: str = "valid",
     output_padding: Any = None,
-    dilation: Any = 1,
-    data_format: str = "channels_last",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
 ) -> Any:
     """The transpose of convolution: y[p * strides + o * dilation, k] sums x[p, c] w[o, k, c].
 
     x [B, *space, C], kernel [*window, K, C] -> [B, *space', K] with the sizes n strides for "same",
     and for "valid" what more the window covers; `output_padding` adds to (n - 1) strides + the
     window's size instead ("same": less its margins).
+
+    >>> conv_transpose(jnp.ones((1, 4, 1)), jnp.ones((2, 3, 1)), strides=2).shape
+    (1, 8, 3)
     """
+    x, kernel, first = _channels_last("conv_transpose", inputs, kernel, -1, data_format)
     rank = kernel.ndim - 2
     strides = tuple_of(strides, rank, "strides")
-    dilation = tuple_of(dilation, rank, "dilation_rate")
+    dilation = tuple_of(dilation_rate, rank, "dilation_rate")
     extra = (None,) * rank
     if output_padding is not None:
         extra = tuple_of(output_padding, rank, "output_padding", least=0)
-    if data_format == "channels_first":
-        x = jnp.moveaxis(x, 1, -1)
     cuts = []
     for n, k, s, d, more in zip(
         x.shape[1:-1], kernel.shape, strides, dilation, extra, strict=False
@@ -142,17 +162,37 @@ def conv_transpose(
         margins = size - (n - 1) * s + reach - 2  # around x with s - 1 zeros between its elements
         cuts.append((max(reach - 1 - (margins + 1) // 2, 0), size))
     y: Any = _transposed(x, kernel, strides, dilation, tuple(cuts))
-    return jnp.moveaxis(y, -1, 1) if data_format == "channels_first" else y
+    return jnp.moveaxis(y, -1, 1) if first else y
 
 
-def _slide(x: Any, kernel: Any, window: Any, inner: Any) -> Any:
-    """Calls `inner(x, strides, dilation)` with x channels-last and padded."""
-    strides, padding, dilation, data_format = window
+def _channels_last(
+    name: str, x: Any, kernel: Any, channels: int, data_format: Any
+) -> tuple[Any, Any, bool]:
+    """x with channels last, the kernel, and whether the channels of x were first."""
+    first = standardize_data_format(data_format) == "channels_first"
+    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
+    if x.ndim != kernel.ndim or x.ndim < 3:
+        raise ValueError(
+            f"ops.{name}: the inputs [B, *space, C] and the kernel have as many axes, at least 3. "
+            f"Received: shapes {x.shape} and {kernel.shape}."
+        )
+    found, taken = x.shape[1 if first else -1], kernel.shape[channels]
+    if found % taken or (channels == -1 and found != taken):
+        raise ValueError(
+            f"ops.{name}: the kernel of shape {kernel.shape} takes {taken} channels, which does "
+            f"not fit the input's {found} (shape {x.shape})."
+        )
+    return jnp.moveaxis(x, 1, -1) if first else x, kernel, first
+
+
+def _slide(
+    name: str, inner: Any, x: Any, kernel: Any, strides: Any, padding: Any, form: Any, dilation: Any
+) -> Any:
+    """Calls `inner(x, kernel, strides, dilation)` with x channels-last and padded."""
+    x, kernel, first = _channels_last(name, x, kernel, -2, form)
     rank = kernel.ndim - 2
     strides = tuple_of(strides, rank, "strides")
     dilation = tuple_of(dilation, rank, "dilation_rate")
-    if data_format == "channels_first":
-        x = jnp.moveaxis(x, 1, -1)
     pads = window_padding(padding, x.shape[1:-1], kernel.shape[:rank], strides, dilation)
     if any(before or after for before, after in pads):
         x = jnp.pad(x, [(0, 0), *pads, (0, 0)])
@@ -162,8 +202,8 @@ def _slide(x: Any, kernel: Any, window: Any, inner: Any) -> Any:
             f"the input of size {x.shape[1:-1]} (padding included). Use a smaller kernel_size or "
             "padding='same'."
         )
-    y: Any = inner(x, strides, dilation)
-    return jnp.moveaxis(y, -1, 1) if data_format == "channels_first" else y
+    y: Any = inner(x, kernel, strides, dilation)
+    return jnp.moveaxis(y, -1, 1) if first else y
 
 
 def _space(x: Any, kernel: Any, strides: Any, dilation: Any) -> list[int]:
@@ -174,18 +214,37 @@ def _space(x: Any, kernel: Any, strides: Any, dilation: Any) -> list[int]:
     ]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _conv(x: Any, kernel: Any, strides: Any, dilation: Any, groups: int) -> Any:
-    """x [B, *space, C], padded already."""
+def _slid(
+    x: Any,
+    kernel: Any,
+    strides: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int = 1,
+    spread: Any = None,
+) -> Any:
+    """XLA's convolution, channels last; `spread` is how far apart the elements of x are put."""
+    space = "DHW"[-len(strides) :]
     return lax.conv_general_dilated(
         x,
         kernel,
         strides,
-        "VALID",
+        padding,
+        lhs_dilation=spread,
         rhs_dilation=dilation,
-        dimension_numbers=_letters(len(strides)),
+        dimension_numbers=(f"N{space}C", f"{space}IO", f"N{space}C"),
         feature_group_count=groups,
     )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv(x: Any, kernel: Any, strides: Any, dilation: Any, groups: int) -> Any:
+    """x [B, *space, C], padded already."""
+    return _slid(x, kernel, strides, "VALID", dilation, groups=groups)
+
+
+def _grouped(x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
+    return _conv(x, kernel, strides, dilation, x.shape[-1] // kernel.shape[-2])
 
 
 def _gradients(
@@ -244,25 +303,11 @@ def _shift(x: Any, offset: Any, space: Any, strides: Any, dilation: Any) -> Any:
     return lax.slice(x, (0, *starts, 0), (x.shape[0], *limits, x.shape[-1]), (1, *strides, 1))
 
 
-def _letters(rank: int) -> tuple[str, str, str]:
-    """How XLA is told where the axes are: channels last."""
-    space = "DHW"[-rank:]
-    return f"N{space}C", f"{space}IO", f"N{space}C"
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _depthwise(x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
     """x [B, *space, C], padded already; kernel [*window, C, M]."""
-    channels = x.shape[-1]
-    return lax.conv_general_dilated(
-        x,
-        kernel.reshape(*kernel.shape[:-2], 1, -1),
-        strides,
-        "VALID",
-        rhs_dilation=dilation,
-        dimension_numbers=_letters(len(strides)),
-        feature_group_count=channels,
-    )
+    one_each = kernel.reshape(*kernel.shape[:-2], 1, -1)
+    return _slid(x, one_each, strides, "VALID", dilation, groups=x.shape[-1])
 
 
 def _depthwise_sum(x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
@@ -286,15 +331,8 @@ def _transposed(x: Any, kernel: Any, strides: Any, dilation: Any, cuts: Any) -> 
     ):
         low = d * (k - 1) - before
         padding.append((low, size - ((n - 1) * s + 1) - low + d * (k - 1)))
-    return lax.conv_general_dilated(
-        x,
-        jnp.swapaxes(jnp.flip(kernel, range(rank)), -1, -2),
-        (1,) * rank,
-        padding,
-        lhs_dilation=strides,
-        rhs_dilation=dilation,
-        dimension_numbers=_letters(rank),
-    )
+    turned = jnp.swapaxes(jnp.flip(kernel, range(rank)), -1, -2)
+    return _slid(x, turned, (1,) * rank, padding, dilation, spread=strides)
 
 
 def _transposed_sum(x: Any, kernel: Any, strides: Any, dilation: Any, cuts: Any) -> Any:
@@ -330,3 +368,5 @@ def _by_sums(function: Any, sums: Any) -> None:
 
 _by_sums(_depthwise, _depthwise_sum)
 _by_sums(_transposed, _transposed_sum)
+
+__all__ = operations(globals())  # noqa: PLE0605

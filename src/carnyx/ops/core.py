@@ -16,7 +16,7 @@ from carnyx.core import dtypes
 from carnyx.core.dtypes import standardize_dtype
 from carnyx.core.symbol import KerasTensor, is_symbol
 from carnyx.core.variable import Variable
-from carnyx.ops.table import op, tensor
+from carnyx.ops.table import choose, op, operations, tensor
 
 
 @op
@@ -178,11 +178,7 @@ def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | Non
     >>> scatter_update([1, 2, 3], [[0], [2]], [7, 8]).tolist()
     [7, 2, 8]
     """
-    if reduction not in REDUCTIONS:
-        raise ValueError(
-            f"ops.scatter_update: reduction must be one of {list(REDUCTIONS)}. "
-            f"Received: {reduction!r}"
-        )
+    choose("ops.scatter_update", "reduction", reduction, REDUCTIONS)
     place = jnp.asarray(inputs).at[_places(indices)]
     return getattr(place, REDUCTIONS[reduction])(updates)
 
@@ -208,19 +204,4 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
     return [jnp.squeeze(part, axis) for part in jnp.split(x, x.shape[axis], axis)]
 
 
-__all__ = [
-    "cast",
-    "convert_to_numpy",
-    "convert_to_tensor",
-    "dtype",
-    "get_item",
-    "is_tensor",
-    "saturate_cast",
-    "scatter",
-    "scatter_update",
-    "shape",
-    "slice",
-    "slice_update",
-    "stop_gradient",
-    "unstack",
-]
+__all__ = operations(globals(), "convert_to_numpy dtype is_tensor shape")  # noqa: PLE0605

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from carnyx.core import dtypes
-from carnyx.ops.table import op
+from carnyx.ops.table import op, operations
 
 
 def clipped(p: Any) -> Any:
@@ -151,4 +151,4 @@ def class_labels(labels: Any, output: Any, axis: int) -> Any:
     return labels
 
 
-__all__ = ["binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy"]
+__all__ = operations(globals())  # noqa: PLE0605

@@ -13,27 +13,27 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from carnyx.ops.table import op, tensor
+from carnyx.ops.table import choose, op, operations, tensor
 
 # What a step that no path may take costs, instead of infinity: so a target that does not fit into
 # its frames has a loss of about 1e5 and a finite gradient, and all others are exact below that.
 IMPOSSIBLE = -1e5
 
 
-def _checked(name: str, **given: tuple[Any, tuple[int | None, ...], str]) -> list[Any]:
-    """Arrays of the expected shapes; an axis that is None may have any size."""
-    arrays = []
-    for argument, (value, shape, meaning) in given.items():
+def _checked(name: str, **given: tuple[Any, str, str]) -> list[Any]:
+    """Arrays, each given with the letters of its axes; axes of one letter have one size."""
+    arrays: list[Any] = []
+    sizes: dict[str, int] = {}
+    for argument, (value, axes, meaning) in given.items():
         array = jnp.asarray(tensor(value))
-        fits = array.ndim == len(shape) and all(
-            n in (None, m) for n, m in zip(shape, array.shape, strict=True)
-        )
-        if not fits:
-            wanted = str(tuple("any" if n is None else n for n in shape)).replace("'", "")
+        wanted = [sizes.get(axis, "any") for axis in axes]
+        fits = (n in ("any", m) for n, m in zip(wanted, array.shape, strict=False))
+        if array.ndim != len(axes) or not all(fits):
             raise ValueError(
-                f"{name}: {argument} must be {meaning}, shape {wanted}. Received: shape "
-                f"{array.shape}"
+                f"{name}: {argument} must be {meaning} [{', '.join(axes)}], "
+                f"shape {wanted}. Received: shape {array.shape}".replace("'", "")
             )
+        sizes.update(zip(axes, array.shape, strict=True))
         arrays.append(array)
     return arrays
 
@@ -63,9 +63,14 @@ def ctc_loss(
     >>> round(float(jnp.exp(-ctc_loss([[1]], logits, [1], [2])[0])), 4)
     0.98
     """
-    logits, target, target_length, output_length = _ctc_arguments(
-        target, output, target_length, output_length
+    logits, *whole = _checked(
+        "ops.ctc_loss",
+        output=(output, "BTC", "logits"),
+        target=(target, "BS", "labels"),
+        target_length=(target_length, "B", "the targets' lengths"),
+        output_length=(output_length, "B", "the outputs' lengths"),
     )
+    target, target_length, output_length = (a.astype("int32") for a in whole)
     batch, size = target.shape
     labels = jnp.full((batch, 2 * size + 1), mask_index, target.dtype)
     labels = labels.at[:, 1::2].set(target)
@@ -89,21 +94,6 @@ def ctc_loss(
     ends = jnp.take_along_axis(a, jnp.maximum(places, 0), axis=1)
     blank, label = ends[:, 0], jnp.where(target_length > 0, ends[:, 1], IMPOSSIBLE)
     return -jnp.where(target_length > 0, jnp.logaddexp(blank, label), blank)
-
-
-def _ctc_arguments(target: Any, output: Any, target_length: Any, output_length: Any) -> list[Any]:
-    size = (jnp.shape(tensor(output)) or (None,))[0]
-    arrays = _checked(
-        "ops.ctc_loss",
-        output=(output, (size, None, None), "logits [B, T, C]"),
-        target=(target, (size, None), "labels [B, S]"),
-        target_length=(target_length, (size,), "the targets' lengths [B]"),
-        output_length=(output_length, (size,), "the outputs' lengths [B]"),
-    )
-    return [arrays[0], *(a.astype("int32") for a in arrays[1:])]
-
-
-STRATEGIES = ("greedy", "beam_search")
 
 
 @op
@@ -137,20 +127,16 @@ def ctc_decode(
     >>> labels.tolist(), round(float(jnp.exp(scores[0, 0])), 4)
     ([[[1, -1]]], 0.64)
     """
-    if strategy not in STRATEGIES:
-        raise ValueError(
-            f"ops.ctc_decode: strategy must be one of {STRATEGIES}. Received: {strategy!r}"
-        )
+    choose("ops.ctc_decode", "strategy", strategy, ("greedy", "beam_search"))
     if not 1 <= top_paths <= beam_width:
         raise ValueError(
             "ops.ctc_decode: top_paths must be in [1, beam_width]. "
             f"Received: top_paths={top_paths}, beam_width={beam_width}"
         )
-    size = (jnp.shape(tensor(inputs)) or (None,))[0]
     logits, lengths = _checked(
         "ops.ctc_decode",
-        inputs=(inputs, (size, None, None), "logits [B, T, C]"),
-        sequence_lengths=(sequence_lengths, (size,), "the inputs' lengths [B]"),
+        inputs=(inputs, "BTC", "logits"),
+        sequence_lengths=(sequence_lengths, "B", "the inputs' lengths"),
     )
     blank = logits.shape[-1] - 1 if mask_index is None else mask_index
     if strategy == "greedy":
@@ -243,4 +229,4 @@ def _chosen(beam: Any, p: Any, blank: int, stay: Any, longer: Any) -> Any:
     }
 
 
-__all__ = ["ctc_decode", "ctc_loss"]
+__all__ = operations(globals())  # noqa: PLE0605

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx.ops.table import op
+from carnyx.ops.table import op, operations
 
 _TOKEN = re.compile(r"\.\.\.|[A-Za-z_]\w*|[()1]|\S")
 
@@ -89,4 +89,4 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: Any) -> Any:
     return jnp.reshape(x, [math.prod(sizes[name] for name in group) for group in after])
 
 
-__all__ = ["rearrange"]
+__all__ = operations(globals())  # noqa: PLE0605

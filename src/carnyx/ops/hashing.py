@@ -210,12 +210,13 @@ def _sip(block: np.ndarray, key: Any) -> np.ndarray:
     return _sip_end(state)
 
 
-def fingerprints(strings: list[bytes], key: Any = None) -> np.ndarray:
+def fingerprints(strings: list[Any], key: Any = None) -> np.ndarray:
     """64-bit fingerprints [N]: FarmHash, or with a key (two whole numbers) SipHash.
 
     >>> fingerprints([b"a", b"horn"]) % 1000
     array([939, 319], dtype=uint64)
     """
+    strings = [s if isinstance(s, bytes) else s.encode() for s in strings]
     lengths = np.fromiter(map(len, strings), "int64", len(strings))
     found = np.zeros(len(strings), "uint64")
     for n in np.unique(lengths):
@@ -296,7 +297,7 @@ def buckets(values: Any, count: int, key: Any = None) -> Any:
         terms = flat.tolist()
         places = {term: i for i, term in enumerate(set(terms))}
         inverse = np.fromiter(map(places.__getitem__, terms), "int64", len(terms))
-        names = [k if isinstance(k, bytes) else k.encode() for k in places]
+        names = list(places)
     found = (fingerprints(names, key) % np.uint64(count)).astype("int32")
     return found[inverse].reshape(values.shape)
 
@@ -313,17 +314,15 @@ def crossed_buckets(columns: list[Any], count: int) -> Any:
         word = _traced_category(x) if traced else _category(x)
         found = (_mix(word * CROSS) * CROSS ^ (found ^ CROSS)) * CROSS
         found = _mix(_mix(found) * CROSS)
-    if traced:
-        return (found % count).astype("int32")
-    return (found % np.uint64(count)).astype("int32").reshape(columns[0].shape)
+    rest = found % (count if traced else np.uint64(count))
+    return rest.astype("int32").reshape(columns[0].shape)
 
 
 def _category(x: np.ndarray) -> np.ndarray:
     """The words [N] of categories: a string's fingerprint, a number itself."""
     flat = x.ravel()
-    if flat.dtype.kind in "iu":
-        return flat.astype("int64").astype("uint64")
-    return fingerprints([s if isinstance(s, bytes) else s.encode() for s in flat.tolist()])
+    numbers = flat.dtype.kind in "iu"
+    return flat.astype("int64").astype("uint64") if numbers else fingerprints(flat.tolist())
 
 
 def _traced_category(x: Any) -> Long:

@@ -8,7 +8,6 @@ are names of this module too, as in `keras.ops.image`. Boxes are in `boxes.py`.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import itertools
 import math
 from collections.abc import Sequence
@@ -20,32 +19,13 @@ from jax import lax
 
 from carnyx.core import dtypes
 from carnyx.core.config import public
-from carnyx.core.errors import nearest
-from carnyx.ops.table import op, tensor
+from carnyx.ops.convolution import tuple_of, window_padding
+from carnyx.ops.table import choose, elsewhere, op, operations, tensor, wide
 
-METHODS = {  # of `resize`
-    "nearest": "nearest",
-    "bilinear": "linear",
-    "bicubic": "cubic",
-    "lanczos3": "lanczos3",
-    "lanczos5": "lanczos5",
-}
+METHODS = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")  # of `resize`
 ORDERS = {"nearest": 0, "bilinear": 1}  # of `sample`
 FILL_MODES = ("constant", "nearest", "wrap", "mirror", "reflect")
-TRANSLATED = ("linear", "bilinear", "trilinear", "triangle", "cubic", "bicubic", "tricubic") + (
-    "lanczos3",
-    "lanczos5",
-)
-
-
-def choose(name: str, argument: str, value: Any, allowed: Any) -> Any:
-    """`value`, or a ValueError saying what is allowed."""
-    if value not in tuple(allowed):
-        raise ValueError(
-            f"{name}: {argument} is one of {', '.join(map(repr, allowed))}. Received: {value!r}."
-            f"{nearest(str(value), [str(a) for a in allowed])}"
-        )
-    return value
+TRANSLATED = "linear bilinear trilinear triangle cubic bicubic tricubic lanczos3 lanczos5".split()
 
 
 class Batch:
@@ -110,7 +90,7 @@ def sample(
     """
     given, margin = images.dtype, int(fill_mode == "constant")
     if order:
-        images = images.astype(jnp.promote_types(given, jnp.float32))
+        images = wide(images)
     if margin:
         edges = [(0, 0), *((1, 1),) * len(coordinates), (0, 0)]
         images = jnp.pad(images, edges, constant_values=jnp.asarray(fill_value, images.dtype))
@@ -175,10 +155,8 @@ def map_coordinates(
             "map_coordinates: coordinates are [rank, ...], one row for each axis of the input. "
             f"Received: an input of shape {inputs.shape}, coordinates of {coordinates.shape}."
         )
-    coordinates = coordinates.astype(jnp.promote_types(coordinates.dtype, jnp.float32))
-    return sample(inputs[None, ..., None], coordinates[:, None], order, fill_mode, fill_value)[
-        0, ..., 0
-    ]
+    places = wide(coordinates)[:, None]
+    return sample(inputs[None, ..., None], places, order, fill_mode, fill_value)[0, ..., 0]
 
 
 def _warped(
@@ -357,12 +335,10 @@ def window(size: tuple[int, ...], target: tuple[int, ...], inside: bool) -> tupl
 def resized(images: Any, size: tuple[int, int], interpolation: str, antialias: bool) -> Any:
     """Images [B, H, W, C] as [B, *size, C], of the same type."""
     shape = (images.shape[0], *size, images.shape[-1])
-    if interpolation == "nearest" or jnp.issubdtype(images.dtype, jnp.float64):
-        return jax.image.resize(images, shape, METHODS[interpolation], antialias=antialias)
-    wide = images.astype("float32")
-    return to_type(
-        jax.image.resize(wide, shape, METHODS[interpolation], antialias=antialias), images.dtype
-    )
+    exact = interpolation == "nearest" or images.dtype == jnp.float64
+    x = images if exact else images.astype("float32")
+    y = jax.image.resize(x, shape, interpolation, antialias=antialias)
+    return y if exact else to_type(y, images.dtype)
 
 
 @op
@@ -417,8 +393,8 @@ def framed(images: Any, part: tuple[int, ...], fill_value: Any = 0) -> Any:
 
 
 def _side(name: str, numbers: tuple[Any, ...], size: int, signs: int) -> Any:
-    """(before, after) of one axis, from these and the target, of which two are given; signs -1
-    cuts."""
+    """(start, length) of what stays of one axis, from the margins before and after it and the
+    target, of which two are given; signs -1 cuts."""
     before, after, target = numbers
     if sum(v is None for v in numbers) != 1:
         raise ValueError(
@@ -429,25 +405,20 @@ def _side(name: str, numbers: tuple[Any, ...], size: int, signs: int) -> Any:
         rest = signs * (target - size)
         before = rest - after if before is None else before
         after = rest - before if after is None else after
-    if before < 0 or after < 0 or size + signs * (before + after) < 0:
+    length = size + signs * (before + after)
+    if before < 0 or after < 0 or length < 0:
         raise ValueError(
             f"{name}: margins and the resulting size are not negative. Received: {before} before, "
             f"{after} after an axis of {size}."
         )
-    return before, after
+    return -signs * before, length
 
 
 def _margins(name: str, images: Any, rows: Any, columns: Any, data_format: Any, signs: int) -> Any:
     batch = Batch(name, images, data_format)
-    (top, bottom), (left, right) = (
-        _side(name, given, size, signs)
-        for given, size in zip((rows, columns), batch.size, strict=True)
-    )
-    height, width = (
-        size + signs * (a + b)
-        for size, a, b in zip(batch.size, (top, left), (bottom, right), strict=True)
-    )
-    return batch.back(framed(batch.x, (-signs * top, -signs * left, height, width)))
+    top, height = _side(name, rows, batch.size[0], signs)
+    left, width = _side(name, columns, batch.size[1], signs)
+    return batch.back(framed(batch.x, (top, left, height, width)))
 
 
 @op
@@ -528,47 +499,6 @@ def scale_and_translate(
 # ---- patches
 
 
-def _patches(
-    name: str,
-    images: Any,
-    rank: int,
-    size: Any,
-    strides: Any,
-    dilation: Any,
-    padding: str,
-    form: Any,
-) -> Any:
-    def each(what: str, value: Any) -> tuple[int, ...]:
-        values = (value,) * rank if isinstance(value, int) else value
-        good = isinstance(values, (tuple, list)) and len(values) == rank
-        if not good or not all(isinstance(v, int) and v > 0 for v in values):
-            raise ValueError(
-                f"{name}: {what} is a whole number from 1, or {rank} of them. Received: {value!r}"
-            )
-        return tuple(values)
-
-    choose(name, "padding", padding, ("valid", "same"))
-    batch, size = Batch(name, images, form, rank), each("size", size)
-    strides = size if strides is None else each("strides", strides)
-    x, counts = batch.x, []
-    for axis, (s, stride, rate) in enumerate(
-        zip(size, strides, each("dilation_rate", dilation), strict=True), 1
-    ):
-        position, extent, length = 2 * axis - 1, (s - 1) * rate + 1, batch.size[axis - 1]
-        short = (-(-length // stride) - 1) * stride + extent - length
-        if padding == "same" and short > 0:
-            edges = [(0, 0)] * x.ndim
-            edges[position] = (short // 2, short - short // 2)
-            x, length = jnp.pad(x, edges), length + short
-        counts.append(max(0, (length - extent) // stride + 1))
-        places = jnp.arange(counts[-1])[:, None] * stride + jnp.arange(s) * rate
-        x = jnp.take(x, places, axis=position, mode="clip")
-    # [B, n, k, n, k, ..., C] -> [B, n, n, ..., k k C]
-    order = [0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2), 2 * rank + 1]
-    width = math.prod(size) * x.shape[-1]
-    return batch.back(x.transpose(order).reshape(x.shape[0], *counts, width))
-
-
 @op
 def extract_patches(
     images: Any,
@@ -586,9 +516,22 @@ def extract_patches(
     >>> extract_patches(jnp.arange(4.0).reshape(1, 4, 1), (1, 2))[0].tolist()
     [[0.0, 1.0], [2.0, 3.0]]
     """
+    choose("extract_patches", "padding", padding, ("valid", "same"))
     rank = 3 if isinstance(size, (tuple, list)) and len(size) == 3 else 2
-    name = "extract_patches"
-    return _patches(name, images, rank, size, strides, dilation_rate, padding, data_format)
+    batch, size = Batch("extract_patches", images, data_format, rank), tuple_of(size, rank, "size")
+    strides = size if strides is None else tuple_of(strides, rank, "strides")
+    dilation = tuple_of(dilation_rate, rank, "dilation_rate")
+    pads = window_padding(padding, batch.size, size, strides, dilation)
+    x, counts = jnp.pad(batch.x, [(0, 0), *pads, (0, 0)]), []
+    for axis, (s, stride, rate) in enumerate(zip(size, strides, dilation, strict=True)):
+        position = 2 * axis + 1
+        counts.append(max(0, (x.shape[position] - (s - 1) * rate - 1) // stride + 1))
+        places = jnp.arange(counts[-1])[:, None] * stride + jnp.arange(s) * rate
+        x = jnp.take(x, places, axis=position, mode="clip")
+    # [B, n, k, n, k, ..., C] -> [B, n, n, ..., k k C]
+    order = [0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2), 2 * rank + 1]
+    width = math.prod(size) * x.shape[-1]
+    return batch.back(x.transpose(order).reshape(x.shape[0], *counts, width))
 
 
 @op
@@ -605,39 +548,14 @@ def extract_patches_3d(
     >>> extract_patches_3d(jnp.ones((2, 2, 2, 1)), 2).shape
     (1, 1, 1, 8)
     """
-    name = "extract_patches_3d"
-    return _patches(name, volumes, 3, size, strides, dilation_rate, padding, data_format)
+    size = tuple_of(size, 3, "size")
+    return extract_patches(volumes, size, strides, dilation_rate, padding, data_format)
 
 
-__all__ = [
-    "affine_transform",
-    "crop_images",
-    "elastic_transform",
-    "extract_patches",
-    "extract_patches_3d",
-    "map_coordinates",
-    "pad_images",
-    "perspective_transform",
-    "resize",
-    "scale_and_translate",
-]
-
-
-def _colours() -> Any:
-    """The other half, if it is there."""
-    home = f"{__name__}_color"
-    return importlib.import_module(home) if importlib.util.find_spec(home) else None
-
-
-def __getattr__(name: str) -> Any:
-    colours = None if name.startswith("_") else _colours()
-    known = getattr(colours, "__all__", [])
-    if name in known:
-        return getattr(colours, name)
-    raise AttributeError(
-        f"module {__name__!r} has no operation {name!r}.{nearest(name, [*__all__, *known])}"
-    )
+# The other half, whose operations Keras lists in this module too.
+__getattr__ = elsewhere(__name__, homes="image_color")
+__all__ = operations(globals())  # noqa: PLE0605
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *getattr(_colours(), "__all__", [])})
+    return sorted({*globals(), *importlib.import_module("carnyx.ops.image_color").__all__})

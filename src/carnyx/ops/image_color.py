@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from carnyx.ops.image import Batch
-from carnyx.ops.table import op
+from carnyx.ops.table import op, operations, wide
 
 # How bright the eye finds red, green and blue: ITU-R BT.601, four digits as in image libraries.
 LUMA = (0.2989, 0.587, 0.114)
@@ -102,10 +102,6 @@ def sharpness_base(images: Any) -> Any:
 # ---- the public operations
 
 
-def _wide(x: Any) -> Any:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
 def _as_type(y: Any, dtype: Any, otherwise: Any) -> Any:
     """In the type of the input if that holds fractions."""
     return y.astype(dtype if jnp.issubdtype(dtype, jnp.floating) else otherwise)
@@ -143,7 +139,7 @@ def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
     """
     batch = _colours("rgb_to_grayscale", images, data_format, (3, 1))
     x = batch.x
-    return batch.back(grey(_wide(x)).astype(x.dtype) if x.shape[-1] == 3 else x)
+    return batch.back(grey(wide(x)).astype(x.dtype) if x.shape[-1] == 3 else x)
 
 
 @op
@@ -157,7 +153,7 @@ def rgb_to_hsv(images: Any, data_format: str | None = None) -> Any:
     [1.0, 0.5]
     """
     batch = _unit("rgb_to_hsv", images, data_format)
-    hue, chroma, value = hue_chroma_value(_wide(batch.x))
+    hue, chroma, value = hue_chroma_value(wide(batch.x))
     saturation = jnp.where(value > 0, chroma / jnp.where(value > 0, value, 1), 0)
     return batch.back(jnp.stack([hue, saturation, value], -1).astype(batch.x.dtype))
 
@@ -170,7 +166,7 @@ def hsv_to_rgb(images: Any, data_format: str | None = None) -> Any:
     [[[0.5, 0.0, 0.0]]]
     """
     batch = _unit("hsv_to_rgb", images, data_format)
-    hue, saturation, value = (_wide(batch.x)[..., i] for i in range(3))
+    hue, saturation, value = (wide(batch.x)[..., i] for i in range(3))
     colours = of_hue_chroma_value(hue, saturation * value, value)
     return batch.back(colours.astype(batch.x.dtype))
 
@@ -199,7 +195,7 @@ def gaussian_blur(
         )
     rows, columns = (gaussian(int(n), s) for n, s in zip(sizes, sigmas, strict=True))
     batch = Batch("gaussian_blur", images, data_format)
-    blurred = smooth(_wide(batch.x), rows, columns)
+    blurred = smooth(wide(batch.x), rows, columns)
     return batch.back(_as_type(blurred, batch.x.dtype, "float32"))
 
 
@@ -215,7 +211,7 @@ def sobel_edges(images: Any, data_format: str | None = None) -> Any:
     """
     slope, mean = jnp.array([-1.0, 0.0, 1.0]), jnp.array([1.0, 2.0, 1.0])
     batch = Batch("sobel_edges", images, data_format)
-    both = [smooth(_wide(batch.x), *kernels) for kernels in ((slope, mean), (mean, slope))]
+    both = [smooth(wide(batch.x), *kernels) for kernels in ((slope, mean), (mean, slope))]
     edges = jnp.stack([batch.back(edge) for edge in both], -1)
     return _as_type(edges, batch.x.dtype, "int32")
 
@@ -249,7 +245,7 @@ def ssim(
     1.0
     """
     first, second = (Batch("ssim", image, data_format) for image in (image1, image2))
-    dtype, x, y = jnp.result_type(first.x, second.x), _wide(first.x), _wide(second.x)
+    dtype, x, y = jnp.result_type(first.x, second.x), wide(first.x), wide(second.x)
     if x.shape != y.shape or min(first.size) < filter_size:
         raise ValueError(
             f"ssim: the images have one shape, height and width from filter_size={filter_size}. "
@@ -269,11 +265,4 @@ def ssim(
     return similarity[0] if first.single else similarity
 
 
-__all__ = [
-    "gaussian_blur",
-    "hsv_to_rgb",
-    "rgb_to_grayscale",
-    "rgb_to_hsv",
-    "sobel_edges",
-    "ssim",
-]
+__all__ = operations(globals())  # noqa: PLE0605

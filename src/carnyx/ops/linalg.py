@@ -11,13 +11,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from carnyx.ops.table import elsewhere, op, publish
+from carnyx.ops.table import elsewhere, op, operations, publish
 
 _linalg = jnp.linalg
+OBLONG = "lstsq lu_factor matrix_rank pinv qr svd".split()  # the others take square matrices
 
 
-def _checked(name: str, function: Callable[..., Any], square: bool = True) -> Callable[..., Any]:
-    """The function of matrices, which says what it needs."""
+def _checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of matrices, which says what it needs; several results are a plain tuple."""
+    square = name not in OBLONG
 
     def run(x: Any, *args: Any, **kwargs: Any) -> Any:
         x = jnp.asarray(x)
@@ -26,13 +28,10 @@ def _checked(name: str, function: Callable[..., Any], square: bool = True) -> Ca
                 f"ops.{name}: expected {'square ' * square}matrices [..., M, "
                 f"{'M' if square else 'N'}]. Received: an array of shape {x.shape}."
             )
-        return function(x, *args, **kwargs)
+        found = function(x, *args, **kwargs)
+        return tuple(found) if isinstance(found, tuple) else found
 
     return run
-
-
-def _cholesky(x: Any, upper: bool = False) -> Any:
-    return _linalg.cholesky(x, upper=upper)
 
 
 def _cholesky_inverse(x: Any, upper: bool = False) -> Any:
@@ -70,12 +69,7 @@ def _triangular(a: Any, b: Any, lower: bool = False) -> Any:
 def _qr(x: Any, mode: str = "reduced") -> Any:
     if mode not in ("reduced", "complete"):
         raise ValueError(f"ops.qr: mode is 'reduced' or 'complete'. Received: mode={mode!r}")
-    return tuple(_linalg.qr(x, mode))
-
-
-def _svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
-    found = _linalg.svd(x, full_matrices, compute_uv)
-    return tuple(found) if compute_uv else found
+    return _linalg.qr(x, mode)
 
 
 def _rank(x: Any, tol: Any = None) -> Any:
@@ -87,80 +81,59 @@ def _rank(x: Any, tol: Any = None) -> Any:
 
 TABLES = {
     "x": {
-        "det": (_checked("det", _linalg.det), "The determinant."),
-        "eig": (
-            _checked("eig", lambda x: tuple(_linalg.eig(x))),
-            "Eigenvalues [..., M] and, as columns, eigenvectors [..., M, M], complex. CPU only.",
-        ),
-        "eigh": (
-            _checked("eigh", lambda x: tuple(_linalg.eigh(x))),
-            "Eigenvalues, ascending, and eigenvectors, as columns, of symmetric matrices.",
-        ),
-        "inv": (_checked("inv", _linalg.inv), "The inverse."),
-        "logdet": (_checked("logdet", lambda x: _linalg.slogdet(x)[1]), "log |determinant|."),
+        "det": "The determinant.",
+        "eig": "Eigenvalues [..., M] and, as columns, eigenvectors [..., M, M], complex. CPU only.",
+        "eigh": "Eigenvalues, ascending, and eigenvectors, as columns, of symmetric matrices.",
+        "inv": "The inverse.",
+        "logdet": (lambda x: _linalg.slogdet(x)[1], "log |determinant|."),
         "lu_factor": (
-            _checked("lu_factor", jax.scipy.linalg.lu_factor, square=False),
+            jax.scipy.linalg.lu_factor,
             "L (below the diagonal, ones on it) and U in one matrix, and the rows exchanged.",
         ),
-        "slogdet": (
-            _checked("slogdet", lambda x: tuple(_linalg.slogdet(x))),
-            "The sign of the determinant, and the logarithm of its magnitude.",
-        ),
+        "slogdet": "The sign of the determinant, and the logarithm of its magnitude.",
     },
     "x, upper=False": {
-        "cholesky": (
-            _checked("cholesky", _cholesky),
-            "The lower L with x = L L^H (or the upper U with x = U^H U); NaN: x is not positive.",
-        ),
+        "cholesky": "The L with x = L L^H, lower (or upper U, x = U^H U); NaN: x is not positive.",
         "cholesky_inverse": (
-            _checked("cholesky_inverse", _cholesky_inverse),
+            _cholesky_inverse,
             "The inverse of L L^T from its lower factor L, or of U^T U from the upper one.",
         ),
     },
     "a, b": {
-        "solve": (
-            _checked("solve", _solving(_linalg.solve)),
-            "x with a x = b: a [..., M, M], b [..., M] or [..., M, K].",
-        ),
+        "solve": (_solving(_linalg.solve), "x with a x = b: [..., M, M], [..., M] or [..., M, K]."),
     },
     "a, b, lower=False": {
         "solve_triangular": (
-            _checked("solve_triangular", _solving(_triangular)),
+            _solving(_triangular),
             "x with a x = b, reading only the upper (or lower) triangle of a.",
-        ),
+        )
     },
     "a, b, rcond=None": {
         "lstsq": (
-            _checked("lstsq", lambda a, b, rcond=None: _linalg.lstsq(a, b, rcond)[0], square=False),
+            lambda a, b, rcond=None: _linalg.lstsq(a, b, rcond)[0],
             "x with the least |a x - b|, the shortest of these: [M, N], [M] or [M, K].",
-        ),
+        )
     },
     "x, tol=None": {
         "matrix_rank": (
-            _checked("matrix_rank", _rank, square=False),
+            _rank,
             "How many singular values exceed `tol` (by default max(M, N) eps times the largest).",
-        ),
+        )
     },
     "x, rcond=None": {
         "pinv": (
-            _checked("pinv", lambda x, rcond=None: _linalg.pinv(x, rcond), square=False),
+            lambda x, rcond=None: _linalg.pinv(x, rcond),
             "The pseudo-inverse (Penrose 1955); singular values <= rcond times the largest are 0.",
-        ),
+        )
     },
     "x, mode='reduced'": {
-        "qr": (
-            _checked("qr", _qr, square=False),
-            "Q, with orthonormal columns ('complete': as many as rows), and the upper triangle R.",
-        ),
+        "qr": (_qr, "Orthonormal columns Q ('complete': as many as rows), the upper triangle R."),
     },
     "x, full_matrices=True, compute_uv=True": {
-        "svd": (
-            _checked("svd", _svd, square=False),
-            "U, s, V^H with x = U diag(s) V^H, s descending; s alone without compute_uv.",
-        ),
+        "svd": "U, s, V^H with x = U diag(s) V^H, s descending; s alone without compute_uv.",
     },
 }
-_names = [n for key, rows in TABLES.items() for n in publish(globals(), key, rows)]
+publish(globals(), TABLES, _linalg, _checked)
 
 
 @op
@@ -174,4 +147,4 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 
 __getattr__ = elsewhere(__name__, "jvp")  # Keras lists it here; it stands in `control.py`
-__all__ = sorted([*_names, "norm"])  # noqa: PLE0605
+__all__ = operations(globals())  # noqa: PLE0605

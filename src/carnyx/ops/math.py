@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from carnyx.ops.table import op, publish
+from carnyx.ops.table import op, operations, publish
 
 
 def _segment(function: Any) -> Any:
@@ -31,20 +31,14 @@ TABLES = {
     "data, segment_ids, num_segments=None, sorted=False": {
         "segment_max": (_segment(jax.ops.segment_max), "The maximum of the rows of each segment."),
         "segment_min": (_segment(jax.ops.segment_min), "The minimum of the rows of each segment."),
-        "segment_prod": (
-            _segment(jax.ops.segment_prod),
-            "The product of each segment's rows.",
-        ),
+        "segment_prod": (_segment(jax.ops.segment_prod), "The product of each segment's rows."),
         "segment_sum": (_segment(jax.ops.segment_sum), "The sum of the rows of each segment."),
     },
     "x, axis=None, keepdims=False": {
-        "logsumexp": (
-            jax.scipy.special.logsumexp,
-            "log(sum(exp x)) over `axis`; never overflows.",
-        ),
+        "logsumexp": (jax.scipy.special.logsumexp, "log(sum(exp x)) over `axis`; never overflows."),
     },
 }
-_names = [n for key, rows in TABLES.items() for n in publish(globals(), key, rows)]
+publish(globals(), TABLES)
 
 
 @op
@@ -88,4 +82,4 @@ def cdist(x: Any, y: Any) -> Any:
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
 
-__all__ = sorted([*_names, "cdist", "in_top_k", "top_k"])  # noqa: PLE0605
+__all__ = operations(globals())  # noqa: PLE0605

@@ -1,7 +1,7 @@
-"""Operations of neural networks: activations, softmax, one-hot, normalisation, convolution.
+"""Operations of neural networks: activations, softmax, one-hot, normalisation, patches.
 
-Layers that use these are in `layers/`. What convolution and pooling compute is in files of their
-own, and so are recurrence, attention and the cross-entropies.
+Layers that use these are in `layers/`. Convolution, pooling, recurrence, attention and the
+cross-entropies are in files of their own.
 """
 
 from __future__ import annotations
@@ -16,17 +16,8 @@ from jax import lax
 
 from carnyx.core.dtypes import epsilon as _epsilon
 from carnyx.core.dtypes import standardize_data_format, standardize_dtype
-from carnyx.ops import convolution, pooling
-from carnyx.ops.table import elsewhere, of_floats, op, publish
-
-
-def _pool(function: Any) -> Any:
-    def run(x: Any, size: Any, *, data_format: Any = None, **options: Any) -> Any:
-        if jnp.ndim(x) < 3:
-            raise ValueError(f"Pooling is of [B, *space, C]. Received: shape {jnp.shape(x)}.")
-        return function(x, size, data_format=standardize_data_format(data_format), **options)
-
-    return run
+from carnyx.ops.convolution import tuple_of
+from carnyx.ops.table import elsewhere, of_floats, op, operations, publish
 
 
 def _glu(x: Any, axis: int = -1) -> Any:
@@ -53,71 +44,46 @@ def _shrunk(x: Any, threshold: float = 0.5) -> Any:
 
 TABLES = {
     "x": {
-        "hard_sigmoid": (jax.nn.hard_sigmoid, "min(max(x / 6 + 0.5, 0), 1)."),
-        "hard_silu": (jax.nn.hard_silu, "x hard_sigmoid(x)."),
+        "hard_sigmoid": "min(max(x / 6 + 0.5, 0), 1).",
+        "hard_silu": "x hard_sigmoid(x).",
         "hard_swish": (jax.nn.hard_silu, "x hard_sigmoid(x)."),
         "hard_tanh": (_hard_tanh, "min(max(x, -1), 1)."),
         "log_sigmoid": (of_floats(jax.nn.log_sigmoid), "-log(1 + exp(-x))."),
-        "relu": (jax.nn.relu, "max(x, 0)."),
-        "relu6": (jax.nn.relu6, "min(max(x, 0), 6)."),
-        "selu": (jax.nn.selu, "1.0507 x above 0, 1.7581 (exp(x) - 1) below."),
-        "sigmoid": (jax.nn.sigmoid, "1 / (1 + exp(-x))."),
-        "silu": (jax.nn.silu, "x sigmoid(x)."),
-        "softplus": (jax.nn.softplus, "log(1 + exp(x))."),
+        "relu": "max(x, 0).",
+        "relu6": "min(max(x, 0), 6).",
+        "selu": "1.0507 x above 0, 1.7581 (exp(x) - 1) below.",
+        "sigmoid": "1 / (1 + exp(-x)).",
+        "silu": "x sigmoid(x).",
+        "softplus": "log(1 + exp(x)).",
         "softsign": (jax.nn.soft_sign, "x / (1 + |x|)."),
-        "sparse_plus": (jax.nn.sparse_plus, "0 below -1, (x + 1)^2 / 4 up to 1, x above."),
-        "sparse_sigmoid": (jax.nn.sparse_sigmoid, "(x + 1) / 2, between 0 and 1."),
+        "sparse_plus": "0 below -1, (x + 1)^2 / 4 up to 1, x above.",
+        "sparse_sigmoid": "(x + 1) / 2, between 0 and 1.",
         "swish": (jax.nn.silu, "x sigmoid(x)."),
         "tanh_shrink": (lambda x: x - jnp.tanh(x), "x - tanh(x)."),
     },
-    "x, negative_slope=0.2": {
-        "leaky_relu": (jax.nn.leaky_relu, "x above 0, negative_slope x below (Maas et al. 2013)."),
-    },
+    "x, negative_slope=0.2": {"leaky_relu": "x above 0, else negative_slope x (Maas et al. 2013)."},
     "x, alpha=1.0": {
-        "celu": (jax.nn.celu, "x above 0, alpha (exp(x / alpha) - 1) below (Barron 2017)."),
-        "elu": (jax.nn.elu, "x above 0, alpha (exp(x) - 1) below (Clevert et al. 2016)."),
+        "celu": "x above 0, alpha (exp(x / alpha) - 1) below (Barron 2017).",
+        "elu": "x above 0, alpha (exp(x) - 1) below (Clevert et al. 2016).",
     },
     "x, approximate=True": {
-        "gelu": (
-            jax.nn.gelu,
-            "x P(Z <= x) for a normal Z, by a tanh unless told not to (Hendrycks and Gimpel 2016).",
-        ),
+        "gelu": "x P(Z <= x) for a normal Z, by default by a tanh (Hendrycks, Gimpel 2016)."
     },
-    "x, b=4": {"squareplus": (jax.nn.squareplus, "(x + sqrt(x^2 + b)) / 2 (Barron 2021).")},
+    "x, b=4": {"squareplus": "(x + sqrt(x^2 + b)) / 2 (Barron 2021)."},
     "x, threshold=0.5": {
         "hard_shrink": (of_floats(_kept), "x where |x| > threshold, else 0."),
-        "soft_shrink": (
-            of_floats(_shrunk),
-            "x moved towards 0 by `threshold`, and no further than 0.",
-        ),
+        "soft_shrink": (of_floats(_shrunk), "x moved towards 0 by `threshold`, at most to 0."),
     },
     "x, axis=-1": {
         "glu": (_glu, "a sigmoid(b) for the halves a, b of `axis` (Dauphin et al. 2017)."),
         "log_softmax": (of_floats(jax.nn.log_softmax), "x - log(sum(exp x)) along `axis`."),
         "softmax": (of_floats(jax.nn.softmax), "exp(x) / sum(exp x) along `axis`."),
     },
-    "inputs, pool_size, strides=None, padding='valid', data_format=None": {
-        "average_pool": (
-            _pool(pooling.average_pool),
-            "The mean of every window, padded places not counted: [B, *space, C].",
-        ),
-        "max_pool": (_pool(pooling.max_pool), "The maximum of every window: [B, *space, C]."),
-    },
-    "inputs, output_size, data_format=None": {
-        "adaptive_average_pool": (
-            _pool(pooling.adaptive_average_pool),
-            "Means of `output_size` cells of nearly equal size an axis: [B, *output_size, C].",
-        ),
-        "adaptive_max_pool": (
-            _pool(pooling.adaptive_max_pool),
-            "Maxima of `output_size` cells of nearly equal size an axis: [B, *output_size, C].",
-        ),
-    },
     "abs_, angle": {
-        "polar": (lambda r, a: lax.complex(r * jnp.cos(a), r * jnp.sin(a)), "abs_ exp(i angle)."),
+        "polar": (lambda r, a: lax.complex(r * jnp.cos(a), r * jnp.sin(a)), "abs_ exp(i angle).")
     },
 }
-_names = [n for key, rows in TABLES.items() for n in publish(globals(), key, rows)]
+publish(globals(), TABLES, jax.nn)
 
 
 @op
@@ -189,111 +155,8 @@ def multi_hot(
     return jnp.max(one_hot(inputs, num_classes, axis, dtype, sparse), rows)
 
 
-def _window(name: str, inputs: Any, kernel: Any, channels: int, data_format: Any) -> Any:
-    """The arrays and the format, after a look at the rank and the channels of the two."""
-    data_format = standardize_data_format(data_format)
-    inputs, kernel = jnp.asarray(inputs), jnp.asarray(kernel)
-    if inputs.ndim != kernel.ndim or inputs.ndim < 3:
-        raise ValueError(
-            f"ops.{name}: the inputs [B, *space, C] and the kernel have as many axes, at least 3. "
-            f"Received: shapes {inputs.shape} and {kernel.shape}."
-        )
-    found = inputs.shape[-1 if data_format == "channels_last" else 1]
-    if found % kernel.shape[channels] or (channels == -1 and found != kernel.shape[-1]):
-        raise ValueError(
-            f"ops.{name}: the kernel of shape {kernel.shape} takes {kernel.shape[channels]} "
-            f"channels, which does not fit the input's {found} (shape {inputs.shape})."
-        )
-    return inputs, kernel, data_format
-
-
-@op
-def conv(
-    inputs: Any,
-    kernel: Any,
-    strides: Any = 1,
-    padding: str = "valid",
-    data_format: str | None = None,
-    dilation_rate: Any = 1,
-) -> Any:
-    """Convolution: [B, *space, C], [*window, C / groups, K] -> [B, *space', K].
-
-    >>> conv(jnp.ones((1, 4, 1)), jnp.ones((2, 1, 3))).shape
-    (1, 3, 3)
-    """
-    inputs, kernel, layout = _window("conv", inputs, kernel, -2, data_format)
-    channels = inputs.shape[-1 if layout == "channels_last" else 1]
-    return convolution.conv(
-        inputs, kernel, strides=strides, padding=padding, dilation=dilation_rate,
-        groups=channels // kernel.shape[-2], data_format=layout,
-    )  # fmt: skip
-
-
-@op
-def depthwise_conv(
-    inputs: Any,
-    kernel: Any,
-    strides: Any = 1,
-    padding: str = "valid",
-    data_format: str | None = None,
-    dilation_rate: Any = 1,
-) -> Any:
-    """Each channel with filters of its own: [B, *space, C], [*window, C, M] -> [B, *space', C M].
-
-    >>> depthwise_conv(jnp.ones((1, 4, 3)), jnp.ones((2, 3, 2))).shape
-    (1, 3, 6)
-    """
-    inputs, kernel, layout = _window("depthwise_conv", inputs, kernel, -2, data_format)
-    return convolution.depthwise_conv(
-        inputs, kernel, strides=strides, padding=padding, dilation=dilation_rate,
-        data_format=layout,
-    )  # fmt: skip
-
-
-@op
-def separable_conv(
-    inputs: Any,
-    depthwise_kernel: Any,
-    pointwise_kernel: Any,
-    strides: Any = 1,
-    padding: str = "valid",
-    data_format: str | None = None,
-    dilation_rate: Any = 1,
-) -> Any:
-    """`depthwise_conv`, then a mixture of its channels, kernel [1..., C M, K]: [B, *space', K].
-
-    >>> separable_conv(jnp.ones((1, 4, 3)), jnp.ones((2, 3, 2)), jnp.ones((1, 6, 5))).shape
-    (1, 3, 5)
-    """
-    y = depthwise_conv(inputs, depthwise_kernel, strides, padding, data_format, dilation_rate)
-    return conv(y, pointwise_kernel, 1, "valid", data_format)
-
-
-@op
-def conv_transpose(
-    inputs: Any,
-    kernel: Any,
-    strides: Any = 1,
-    padding: str = "valid",
-    output_padding: Any = None,
-    data_format: str | None = None,
-    dilation_rate: Any = 1,
-) -> Any:
-    """The transpose of convolution: [B, *space, C], [*window, K, C] -> [B, *space', K].
-
-    >>> conv_transpose(jnp.ones((1, 4, 1)), jnp.ones((2, 3, 1)), strides=2).shape
-    (1, 8, 3)
-    """
-    inputs, kernel, layout = _window("conv_transpose", inputs, kernel, -1, data_format)
-    return convolution.conv_transpose(
-        inputs, kernel, strides=strides, padding=padding, output_padding=output_padding,
-        dilation=dilation_rate, data_format=layout,
-    )  # fmt: skip
-
-
 def _places(size: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Any:
     """Where every window's offsets fall in a padded image: rows [h, H'], columns [w, W']."""
-    tuple_of = convolution.tuple_of
     sides = (
         tuple_of(kernel, 2, "kernel_size"), tuple_of(dilation, 2, "dilation"),
         tuple_of(padding, 2, "padding", least=0), tuple_of(stride, 2, "stride"),
@@ -334,19 +197,17 @@ def fold(
     [[[[1.0, 2.0, 1.0]]]]
     """
     x = jnp.asarray(x)
-    size = convolution.tuple_of(output_size, 2, "output_size")
-    rows, columns, (p, q) = _places(size, kernel_size, dilation, padding, stride)
-    window = (rows.shape[0], columns.shape[0], rows.shape[1], columns.shape[1])
-    places = window[0] * window[1]
-    if x.ndim != 3 or x.shape[1] % places or x.shape[2] != window[2] * window[3]:
+    size = tuple_of(output_size, 2, "output_size")
+    rows, columns, _ = _places(size, kernel_size, dilation, padding, stride)
+    places, windows = (rows.shape[i] * columns.shape[i] for i in range(2))
+    if x.ndim != 3 or x.shape[1] % places or x.shape[2] != windows:
         raise ValueError(
-            f"ops.fold: columns are [B, C {places}, {window[2] * window[3]}] for that output_size "
-            f"and these windows. Received: shape {x.shape}."
+            f"ops.fold: columns are [B, C {places}, {windows}] for that output_size and these "
+            f"windows. Received: shape {x.shape}."
         )
-    x = jnp.reshape(x, (x.shape[0], x.shape[1] // places, *window))
-    y = jnp.zeros((*x.shape[:2], size[0] + 2 * p, size[1] + 2 * q), x.dtype)
-    y = y.at[:, :, rows[:, None, :, None], columns[None, :, None, :]].add(x)
-    return y[:, :, p : p + size[0], q : q + size[1]]
+    images = jax.ShapeDtypeStruct((x.shape[0], x.shape[1] // places, *size), x.dtype)
+    cut = lambda y: unfold(y, kernel_size, dilation, padding, stride)  # noqa: E731
+    return jax.linear_transpose(cut, images)(x)[0]
 
 
 def _blocks(name: str, x: Any, block_size: int, data_format: Any) -> tuple[Any, bool]:
@@ -535,10 +396,7 @@ def normalize(x: Any, axis: Any = -1, order: int = 2, epsilon: float | None = No
 
 
 # What Keras lists in this module, and stands elsewhere.
-__getattr__ = elsewhere(__name__, "ctc_decode ctc_loss dot_product_attention", homes="crossentropy")
-_OWN = (
-    "batch_normalization conv conv_transpose depth_to_space depthwise_conv fold "
-    "layer_normalization moments multi_hot normalize one_hot psnr rms_normalization "
-    "separable_conv space_to_depth sparsemax threshold unfold"
+__getattr__ = elsewhere(
+    __name__, "ctc_decode ctc_loss dot_product_attention", homes="convolution crossentropy pooling"
 )
-__all__ = sorted([*_OWN.split(), *_names])  # noqa: PLE0605
+__all__ = operations(globals())  # noqa: PLE0605

@@ -17,100 +17,68 @@ import numpy as np
 from jax import lax
 
 from carnyx.core.composite import composite
+from carnyx.core.dtypes import standardize_data_format
 from carnyx.ops.convolution import tuple_of, window_padding
+from carnyx.ops.table import operations, publish
 
 
-def max_pool(
-    x: Any,
-    pool_size: Any,
-    strides: Any = None,
-    padding: str = "valid",
-    data_format: str = "channels_last",
-) -> Any:
-    """The maximum of every window: [B, *space, C] -> [B, *space', C].
-
-    `strides` is `pool_size` by default. "same" pads with minus infinity. The gradient goes to the
-    first maximum of a window; NaN in a window is its maximum.
-    """
-    return _pool(x, pool_size, strides, padding, data_format, _max_windows, _max_disjoint)
-
-
-def average_pool(
-    x: Any,
-    pool_size: Any,
-    strides: Any = None,
-    padding: str = "valid",
-    data_format: str = "channels_last",
-) -> Any:
-    """The mean of every window; padded places do not count: [B, *space, C] -> [B, *space', C]."""
-    return _pool(x, pool_size, strides, padding, data_format, _mean_windows, _mean_disjoint)
-
-
-def adaptive_average_pool(x: Any, output_size: Any, data_format: str = "channels_last") -> Any:
-    """The mean of each cell, see `_cells`: [B, *space, C] -> [B, *output_size, C]."""
-    return _cells(x, output_size, data_format, jnp.mean)
-
-
-def adaptive_max_pool(x: Any, output_size: Any, data_format: str = "channels_last") -> Any:
-    """The maximum of each cell, see `_cells`: [B, *space, C] -> [B, *output_size, C]."""
-    return _cells(x, output_size, data_format, jnp.max)
-
-
-def _cells(x: Any, output_size: Any, data_format: str, reduce: Any) -> Any:
+def _adaptive(reduce: Any) -> Any:
     """Cell i of o over n places is from floor(i n / o) up to ceil((i + 1) n / o)."""
-    x = jnp.asarray(x)
-    first = 1 if data_format == "channels_last" else 2
-    for axis, cells in enumerate(tuple_of(output_size, x.ndim - 2, "output_size"), first):
-        size = x.shape[axis]
-        bounds = [(i * size // cells, -(-(i + 1) * size // cells)) for i in range(cells)]
-        parts = [reduce(lax.slice_in_dim(x, a, b, axis=axis), axis) for a, b in bounds]
-        x = jnp.stack(parts, axis)
-    return x
+
+    def run(x: Any, output_size: Any, *, data_format: str | None) -> Any:
+        x, form = _checked(x, data_format)
+        first = 1 if form == "channels_last" else 2
+        for axis, cells in enumerate(tuple_of(output_size, x.ndim - 2, "output_size"), first):
+            size = x.shape[axis]
+            bounds = [(i * size // cells, -(-(i + 1) * size // cells)) for i in range(cells)]
+            parts = [reduce(lax.slice_in_dim(x, a, b, axis=axis), axis) for a, b in bounds]
+            x = jnp.stack(parts, axis)
+        return x
+
+    return run
 
 
-def _pool(
-    x: Any,
-    pool_size: Any,
-    strides: Any,
-    padding: str,
-    data_format: str,
-    windows: Any,
-    disjoint: Any,
-) -> Any:
-    rank = x.ndim - 2
-    window = tuple_of(pool_size, rank, "pool_size")
-    strides = window if strides is None else tuple_of(strides, rank, "strides")
-    if data_format == "channels_first":
-        x = jnp.moveaxis(x, 1, -1)
-    sizes = x.shape[1:-1]
-    pads = window_padding(padding, sizes, window, strides, (1,) * rank)
-    if padding == "valid" and any(n < k for n, k in zip(sizes, window, strict=True)):
-        raise ValueError(
-            f"pooling window {window} is larger than the input of size {sizes}. Use a smaller "
-            "pool_size or padding='same'."
-        )
-    if window == strides and not any(a or b for a, b in pads):
-        y = disjoint(x, window)
-    else:
-        y = windows(x, window, strides, pads)
-    return jnp.moveaxis(y, -1, 1) if data_format == "channels_first" else y
+def _checked(x: Any, data_format: str | None) -> tuple[Any, str]:
+    if jnp.ndim(x) < 3:
+        raise ValueError(f"Pooling is of [B, *space, C]. Received: shape {jnp.shape(x)}.")
+    return jnp.asarray(x), standardize_data_format(data_format)
 
 
-def _max_windows(x: Any, window: Any, strides: Any, pads: Any) -> Any:
+def _pool(windows: Any, disjoint: Any) -> Any:
+    def run(x: Any, size: Any, *, strides: Any, padding: str, data_format: Any) -> Any:
+        x, form = _checked(x, data_format)
+        rank = x.ndim - 2
+        window = tuple_of(size, rank, "pool_size")
+        strides = window if strides is None else tuple_of(strides, rank, "strides")
+        x = jnp.moveaxis(x, 1, -1) if form == "channels_first" else x
+        sizes = x.shape[1:-1]
+        pads = window_padding(padding, sizes, window, strides, (1,) * rank)
+        if padding == "valid" and any(n < k for n, k in zip(sizes, window, strict=True)):
+            raise ValueError(
+                f"pooling window {window} is larger than the input of size {sizes}. Use a smaller "
+                "pool_size or padding='same'."
+            )
+        apart = window == strides and not any(a or b for a, b in pads)
+        y = disjoint(x, window) if apart else windows(x, window, strides, pads)
+        return jnp.moveaxis(y, -1, 1) if form == "channels_first" else y
+
+    return run
+
+
+def _slid(x: Any, start: Any, reduce: Any, window: Any, strides: Any, pads: Any) -> Any:
+    start, pads = np.asarray(start, x.dtype), [(0, 0), *pads, (0, 0)]
+    return lax.reduce_window(x, start, reduce, (1, *window, 1), (1, *strides, 1), pads)
+
+
+def _max_windows(x: Any, *window: Any) -> Any:
     low = -np.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
-    low = np.asarray(low, x.dtype)
-    return lax.reduce_window(
-        x, low, lax.max, (1, *window, 1), (1, *strides, 1), [(0, 0), *pads, (0, 0)]
-    )
+    return _slid(x, low, lax.max, *window)
 
 
 def _mean_windows(x: Any, window: Any, strides: Any, pads: Any) -> Any:
-    def total(a: Any) -> Any:
-        zero = np.asarray(0, a.dtype)
-        return lax.reduce_window(
-            a, zero, lax.add, (1, *window, 1), (1, *strides, 1), [(0, 0), *pads, (0, 0)]
-        )
-
+    total = functools.partial(
+        _slid, start=0, reduce=lax.add, window=window, strides=strides, pads=pads
+    )
     if not any(a or b for a, b in pads):
         return total(x) / np.asarray(np.prod(window), x.dtype)
     return total(x) / total(jnp.ones((1, *x.shape[1:-1], 1), x.dtype))
@@ -168,8 +136,7 @@ def _first_maxima(x: Any, window: Any) -> tuple[Any, Any]:
 
 
 def _max_backward(index: Any, gradient: Any, window: Any, shape: Any) -> Any:
-    rank = len(window)
-    apart = tuple(range(2, 2 * rank + 1, 2))
+    apart = _inner_axes(len(window))
     place = jnp.arange(int(np.prod(window)), dtype=index.dtype).reshape(window)
     place = place.reshape(1, *(p for k in window for p in (1, k)), 1)
     hit = jnp.expand_dims(index, apart) == place
@@ -200,3 +167,30 @@ def _max_bwd(window: Any, saved: Any, gradient: Any) -> Any:
 
 
 _max_disjoint.defvjp(_max_fwd, _max_bwd)
+
+TABLES = {
+    "inputs, pool_size, strides=None, padding='valid', data_format=None": {
+        "average_pool": (
+            _pool(_mean_windows, _mean_disjoint),
+            "The mean of every window, padded places not counted: [B, *space, C].",
+        ),
+        "max_pool": (
+            _pool(_max_windows, _max_disjoint),
+            "The maximum of every window: [B, *space, C] -> [B, *space', C].\n\n"
+            "`strides` is `pool_size` by default; 'same' pads with minus infinity. The gradient\n"
+            "goes to the first maximum of a window; NaN in a window is its maximum.",
+        ),
+    },
+    "inputs, output_size, data_format=None": {
+        "adaptive_average_pool": (
+            _adaptive(jnp.mean),
+            "Means of `output_size` cells of nearly equal size an axis: [B, *output_size, C].",
+        ),
+        "adaptive_max_pool": (
+            _adaptive(jnp.max),
+            "Maxima of `output_size` cells of nearly equal size an axis: [B, *output_size, C].",
+        ),
+    },
+}
+publish(globals(), TABLES)
+__all__ = operations(globals())  # noqa: PLE0605

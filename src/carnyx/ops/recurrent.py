@@ -19,9 +19,17 @@ from jax import lax
 from carnyx.core.composite import composite
 
 
-def _where_row(mask: Any, new: Any, old: Any) -> Any:
-    """`new` in the rows where `mask` [B] is True."""
-    return jnp.where(mask.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+def _keep(mask: Any, new: Any, old: Any) -> Any:
+    """`new` in the rows where `mask` [B] is True, everywhere without a mask."""
+    return new if mask is None else jnp.where(mask.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+
+def _time_major(x: Any, mask: Any, go_backwards: bool) -> tuple[Any, Any]:
+    x = jnp.swapaxes(x, 0, 1)
+    mask = None if mask is None else jnp.swapaxes(mask.astype(bool), 0, 1)
+    if go_backwards:
+        x, mask = jnp.flip(x, 0), None if mask is None else jnp.flip(mask, 0)
+    return x, mask
 
 
 def scan_cell(
@@ -39,21 +47,15 @@ def scan_cell(
     `step(inputs [B, D], states) -> (output [B, U], states)`. Where `mask` [B, T] is False the
     states stay and the output is the one before (zeros at first, or always zeros on demand).
     """
-    xs = jnp.swapaxes(sequences, 0, 1)
-    ms = None if mask is None else jnp.swapaxes(mask.astype(bool), 0, 1)
-    if go_backwards:
-        xs, ms = jnp.flip(xs, 0), None if ms is None else jnp.flip(ms, 0)
+    xs, ms = _time_major(sequences, mask, go_backwards)
     output = jax.eval_shape(step, xs[0], states)[0]
 
     def body(carry: Any, item: Any) -> Any:
         before, last = carry
         x, m = item
         out, after = step(x, before)
-        if m is None:
-            return (after, out), out
-        keep = functools.partial(_where_row, m)
-        after = jax.tree.map(keep, after, before)
-        out = keep(out, jnp.zeros_like(out) if zero_output_for_mask else last)
+        after = jax.tree.map(functools.partial(_keep, m), after, before)
+        out = _keep(m, out, jnp.zeros_like(out) if zero_output_for_mask else last)
         return (after, out), out
 
     start = (states, jnp.zeros(output.shape, output.dtype))
@@ -89,10 +91,6 @@ def _lstm_step(z: Any, h: Any, c: Any, scale: Any, m: Any) -> tuple[Any, ...]:
     squashed = lax.optimization_barrier(jnp.tanh(new_c))
     new_h = lax.optimization_barrier(o * squashed)
     return gates, squashed, _keep(m, new_h, h), _keep(m, new_c, c)
-
-
-def _keep(m: Any, new: Any, old: Any) -> Any:
-    return new if m is None else jnp.where(m[:, None], new, old)
 
 
 def _lstm_plain(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, mask: Any) -> Any:
@@ -215,23 +213,15 @@ def lstm(
     """
     x, mask = _time_major(x, mask, go_backwards)
     hidden, c = _lstm(x, h, c, kernel, recurrent_kernel, bias, mask)
-    # Where nothing was computed yet, a masked step's output is zero, not the initial state.
-    outputs = hidden if mask is None else _silent_start(hidden, mask)
-    return jnp.swapaxes(outputs, 0, 1), hidden[-1], c
+    return _outputs(hidden, mask), hidden[-1], c
 
 
-def _time_major(x: Any, mask: Any, go_backwards: bool) -> tuple[Any, Any]:
-    x = jnp.swapaxes(x, 0, 1)
-    mask = None if mask is None else jnp.swapaxes(mask.astype(bool), 0, 1)
-    if go_backwards:
-        x, mask = jnp.flip(x, 0), None if mask is None else jnp.flip(mask, 0)
-    return x, mask
-
-
-def _silent_start(hidden: Any, mask: Any) -> Any:
-    """Zeros at the masked steps before a row's first real one."""
-    started = lax.cummax(mask.astype(jnp.int32), axis=0) > 0
-    return jnp.where(started[..., None], hidden, 0)
+def _outputs(hidden: Any, mask: Any) -> Any:
+    """[B, T, U]: zeros at masked steps before a row's first real one, not the initial state."""
+    if mask is not None:
+        started = lax.cummax(mask.astype(jnp.int32), axis=0) > 0
+        hidden = jnp.where(started[..., None], hidden, 0)
+    return jnp.swapaxes(hidden, 0, 1)
 
 
 # ---- GRU. The two forms differ in what the reset gate multiplies: the product h Ug + b' (after),
@@ -360,5 +350,4 @@ def gru(
     """
     x, mask = _time_major(x, mask, go_backwards)
     hidden: Any = _gru(x, h, kernel, recurrent_kernel, bias, mask, reset_after)
-    outputs = hidden if mask is None else _silent_start(hidden, mask)
-    return jnp.swapaxes(outputs, 0, 1), hidden[-1]
+    return _outputs(hidden, mask), hidden[-1]

@@ -16,13 +16,12 @@ from jax import lax
 
 from carnyx.core import dtypes
 from carnyx.core.symbol import Function, any_symbol, symbolic_call
-from carnyx.ops.table import op, publish, tensor
+from carnyx.ops.table import op, operations, publish, tensor, wide
 
 
 def _real(x: Any) -> Any:
     """An array of float32 (or float64)."""
-    x = jnp.asarray(tensor(x))
-    return x.astype(jnp.promote_types(x.dtype, "float32"))
+    return wide(jnp.asarray(tensor(x)))
 
 
 def _pair(z: Any) -> tuple[Any, Any]:
@@ -50,6 +49,7 @@ def of_pairs(function: Callable[..., Any]) -> Callable[..., Any]:
             )
         return function(lax.complex(real, imaginary), *args, **kwargs)
 
+    operation.symbols = None  # type: ignore[attr-defined]  # the outputs' shapes follow from theirs
     return operation
 
 
@@ -274,7 +274,7 @@ WINDOWS = {
     "hamming": (_symmetric(jnp.hamming), "0.54 - 0.46 cos(2 pi n / (x - 1)) for n < x."),
     "hanning": (_symmetric(jnp.hanning), "0.5 - 0.5 cos(2 pi n / (x - 1)) for n < x."),
 }
-publish(globals(), "x", WINDOWS)
+publish(globals(), {"x": WINDOWS})
 
 
 @op
@@ -313,7 +313,4 @@ def view_as_real(x: Any) -> Any:
     return jnp.stack(_pair(jnp.asarray(x)), axis=-1)
 
 
-__all__ = sorted([  # noqa: PLE0605
-    *WINDOWS, *"extract_sequences fft fft2 ifft2 irfft istft kaiser rfft stft".split(),
-    "view_as_complex", "view_as_real",
-])  # fmt: skip
+__all__ = operations(globals())  # noqa: PLE0605

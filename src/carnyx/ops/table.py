@@ -2,8 +2,7 @@
 
 `publish` makes one from each row of a table, `op` from a function written out. Both take arrays,
 Variables, nested lists and KerasTensors; the latter record a node of a model's graph. The
-operations themselves are in `numpy.py`, `layout.py`, `sorting.py`, `statistics.py`, `linalg.py`,
-`math.py`, `nn.py`, `crossentropy.py`, `einops.py` and `core.py`.
+operations themselves are in the modules that `__init__.py` names.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from carnyx.core import dtypes
-from carnyx.core.errors import describe
+from carnyx.core.errors import describe, nearest
 from carnyx.core.symbol import Function, any_symbol, symbolic_call
 from carnyx.core.variable import Variable
 
@@ -134,16 +134,36 @@ def op(
 
 
 def publish(
-    namespace: dict[str, Any], signature: str, rows: Mapping[str, tuple[Callable[..., Any], str]]
-) -> list[str]:
+    namespace: dict[str, Any],
+    tables: Mapping[str, Mapping[str, str | tuple[Callable[..., Any], str]]],
+    library: Any = jnp,
+    wrapped: Callable[[str, Callable[..., Any]], Callable[..., Any]] = lambda name, function: (
+        function
+    ),
+) -> None:
     """Puts an operation into a module for every row: name -> (function of arrays, what it is).
 
-    `signature` is what stands between the parentheses of each. Returns the names.
+    The key of a table is what stands between the parentheses of each. A row that only says what it
+    is stands for the function of that name in `library`. `wrapped(name, function)` is what runs.
     """
-    template = eval(f"lambda {signature}: None")  # of our own tables only
-    for name, (function, doc) in rows.items():
-        namespace[name] = expose(name, function, template, doc, namespace["__name__"])
-    return list(rows)
+    for signature, rows in tables.items():
+        template = eval(f"lambda {signature}: None")  # of our own tables only
+        for name, row in rows.items():
+            function, doc = written(name, row, library)
+            function = wrapped(name, function)
+            namespace[name] = expose(name, function, template, doc, namespace["__name__"])
+
+
+def written(name: str, row: Any, library: Any) -> tuple[Callable[..., Any], str]:
+    """The function of arrays of a table's row, and what it is."""
+    return (getattr(library, name), row) if isinstance(row, str) else row
+
+
+def operations(namespace: dict[str, Any], others: str = "") -> list[str]:
+    """The `__all__` of a module: the operations that were made in it, and `others`."""
+    home = namespace["__name__"]
+    made = [n for n, f in namespace.items() if hasattr(f, "symbols") and f.__module__ == home]
+    return sorted([*made, *others.split()])
 
 
 def of_floats(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -158,6 +178,11 @@ def of_floats(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def wide(x: Any) -> Any:
+    """An array in float32 at least: half types and whole numbers are widened."""
+    return x.astype(jnp.promote_types(x.dtype, "float32"))
+
+
 def known(name: str, *values: Any) -> None:
     """Refuses traced values to an operation whose result has a size that depends on them."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values)):
@@ -168,7 +193,17 @@ def known(name: str, *values: Any) -> None:
         )
 
 
-def elsewhere(module: str, names: str, homes: str = "") -> Callable[[str], Any]:
+def choose(name: str, argument: str, value: Any, allowed: Any) -> Any:
+    """`value`, or a ValueError saying what is allowed."""
+    if value not in tuple(allowed):
+        raise ValueError(
+            f"{name}: {argument} is one of {', '.join(map(repr, allowed))}. Received: {value!r}."
+            f"{nearest(str(value), [str(a) for a in allowed])}"
+        )
+    return value
+
+
+def elsewhere(module: str, names: str = "", homes: str = "") -> Callable[[str], Any]:
     """The `__getattr__` of a module in which Keras lists names of other files.
 
     These are `names`, and all the public ones of the files `homes`.
@@ -176,8 +211,12 @@ def elsewhere(module: str, names: str, homes: str = "") -> Callable[[str], Any]:
 
     def lookup(name: str) -> Any:
         files = [importlib.import_module(f"carnyx.ops.{home}") for home in homes.split()]
-        if name in names.split() or any(name in file.__all__ for file in files):
+        for file in files:
+            if name in file.__all__:
+                return getattr(file, name)
+        if name in names.split():
             return getattr(importlib.import_module("carnyx.ops"), name)
-        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        listed = [n for file in (sys.modules[module], *files) for n in vars(file)["__all__"]]
+        raise AttributeError(f"module {module!r} has no attribute {name!r}.{nearest(name, listed)}")
 
     return lookup
