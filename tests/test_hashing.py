@@ -10,7 +10,7 @@ import pytest
 
 import carnyx
 from carnyx import layers
-from carnyx.ops.hashing import buckets, crossed_buckets, fingerprints
+from carnyx.layers.hashes import buckets, crossed_buckets, fingerprints
 
 # What `tf.fingerprint` (FarmHash's Fingerprint64) gives for the bytes 0, 1, ..., n - 1.
 FARM = {

@@ -1,6 +1,6 @@
 """Hashing, HashedCrossing, and what all layers that take strings share (`HostLayer`).
 
-The hashes themselves are in `ops/hashing.py`, tables of known terms in `lookup.py`, whole texts in
+The hashes themselves are in `hashes.py`, tables of known terms in `lookup.py`, whole texts in
 `text.py`. Strings live on the host, in NumPy arrays; numbers may be a Program's too.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from carnyx.core import dtypes, symbol
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments, tabular
-from carnyx.ops.hashing import MAX_BUCKETS, buckets, crossed_buckets
+from carnyx.layers.hashes import MAX_BUCKETS, buckets, crossed_buckets
 
 MODES = ("int", *tabular.ENCODINGS)
 
