@@ -1,5 +1,6 @@
 """Random numbers: Keras's for the same seed, the published threefry vectors, seeds as state."""
 
+import functools
 import random
 
 import jax
@@ -86,7 +87,9 @@ def test_numpy_draws_are_the_compiled_ones(shape: tuple):
     key = np.array([123, 4], np.uint32)
     bits = arithmetic.host_bits(key, int(np.prod(shape))).reshape(shape)
     np.testing.assert_array_equal(bits, jax.random.bits(key, shape, "uint32"))
-    uniform = jax.random.uniform(key, shape, minval=-0.1, maxval=0.3)
+    # as users compile it, also under --quick-compile: the optimiser fuses products with sums
+    draw = functools.partial(jax.random.uniform, shape=shape, minval=-0.1, maxval=0.3)
+    uniform = jax.jit(draw, compiler_options={"xla_backend_optimization_level": 3})(key)
     np.testing.assert_array_equal(arithmetic.host_uniform(key, shape, -0.1, 0.3), uniform)
     # XLA's float32 logarithm differs from NumPy's in the last bit
     np.testing.assert_array_max_ulp(
