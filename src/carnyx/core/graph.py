@@ -189,10 +189,10 @@ class Network(Layer):
 
     def _cut(self) -> Cut | None:
         """Where the graph ends to read strings, if it does."""
-        if self._input_struct is None or self._output_struct is None:
+        inputs = symbol.symbols(self._input_struct)
+        if self._output_struct is None or all(t.dtype != "string" for t in inputs):
             return None
-        ends = symbol.symbols(self._input_struct), symbol.symbols(self._output_struct)
-        return cut(self._chain(), *ends)
+        return cut(self._chain(), symbol.symbols(self._output_struct))
 
     def read_texts(self, inputs: Any) -> Any:
         """What the layers that read strings make of `inputs`, on the host; the model takes it too.

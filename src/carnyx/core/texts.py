@@ -25,11 +25,9 @@ class Cut(NamedTuple):
         return isinstance(inputs, dict) and inputs.keys() == self.between.keys()
 
 
-def cut(nodes: list[Node], inputs: list[KerasTensor], outputs: list[KerasTensor]) -> Cut | None:
-    """Where to cut; None for a graph that reads no strings, that has nothing besides, or whose
-    readers would train."""
-    if all(t.dtype != "string" for t in inputs):
-        return None
+def cut(nodes: list[Node], outputs: list[KerasTensor]) -> Cut | None:
+    """Where to cut a graph of which inputs are strings; None if it has nothing besides what reads
+    them, or that would train."""
     before = [n for n in nodes if any(t.dtype == "string" for t in n.inputs)]
     after = [n for n in nodes if n not in before]
     made = {id(t) for n in after for t in n.outputs}
