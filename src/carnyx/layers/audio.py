@@ -14,7 +14,8 @@ from carnyx import initializers
 from carnyx.core import dtypes
 from carnyx.core.layer import InputSpec, Layer
 from carnyx.layers import arguments
-from carnyx.ops import convolution, nn, signal
+from carnyx.ops import convolution, signal
+from carnyx.ops.table import wide
 
 
 def _magnitude(real: Any, imaginary: Any) -> Any:
@@ -127,7 +128,7 @@ class STFTSpectrogram(Layer):
             padding=self.padding,
             data_format="channels_last",
         )
-        parts = jnp.split(nn.widened(y), len(sides), axis=-1)
+        parts = jnp.split(wide(y), len(sides), axis=-1)
         y = MODES[self.mode](parts[0], parts[-1]).astype(inputs.dtype)
         y = y.reshape(batch, channels, *y.shape[1:])  # B C T' F
         if self.expand_dims:

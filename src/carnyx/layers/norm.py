@@ -19,6 +19,7 @@ from carnyx.layers import arguments
 from carnyx.layers.arguments import Axis, FileOptions, Fraction, FromZero
 from carnyx.layers.wrappers import Wrapper
 from carnyx.ops import nn
+from carnyx.ops.table import wide
 
 
 class Rescaled(FileOptions, Layer):
@@ -131,7 +132,7 @@ class BatchNormalization(Rescaled):
         self.input_spec = InputSpec(ndim=len(input_shape), axes={axis: size})
 
     def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
-        x = nn.widened(inputs)
+        x = wide(inputs)
         gamma, beta = self._scales
         if training and self.trainable:
             mean, variance = self._batch_statistics(x, mask)
@@ -294,7 +295,7 @@ class GroupNormalization(Rescaled):
         self.input_spec = InputSpec(ndim=len(input_shape), axes={axis: size})
 
     def call(self, inputs: Any) -> Any:
-        x = jnp.moveaxis(nn.widened(inputs), self.axis, -1)
+        x = jnp.moveaxis(wide(inputs), self.axis, -1)
         groups = x.shape[-1] if self.groups == -1 else self.groups
         grouped = x.reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
         y = nn.layer_normalization(grouped, axis=(1, 3), epsilon=self.epsilon).reshape(x.shape)
@@ -415,7 +416,7 @@ class SpectralNormalization(Wrapper):
 
     def _normalise(self) -> None:
         kernel = self.kernel.value
-        w, u = nn.widened(kernel).reshape(-1, kernel.shape[-1]), nn.widened(self.vector_u.value)
+        w, u = wide(kernel).reshape(-1, kernel.shape[-1]), wide(self.vector_u.value)
         fixed = lax.stop_gradient(w)
         v = u @ fixed.T
         for _ in range(self.power_iterations):

@@ -17,7 +17,7 @@ from jax import lax
 from carnyx.core.dtypes import epsilon as _epsilon
 from carnyx.core.dtypes import standardize_data_format, standardize_dtype
 from carnyx.ops.convolution import tuple_of
-from carnyx.ops.table import elsewhere, of_floats, op, operations, publish
+from carnyx.ops.table import elsewhere, of_floats, op, operations, publish, wide
 
 
 def _glu(x: Any, axis: int = -1) -> Any:
@@ -272,11 +272,6 @@ def psnr(x1: Any, x2: Any, max_val: float) -> Any:
     return 20 * jnp.log10(jnp.asarray(max_val, error.dtype)) - 10 * jnp.log10(error)
 
 
-def widened(x: Any) -> Any:
-    """Half types as float32, in which statistics are computed."""
-    return x.astype("float32") if x.dtype.itemsize < 4 else x
-
-
 def _broadcast(x: Any, v: Any, axis: Any) -> Any:
     """A weight over `axis` in a shape that broadcasts against x."""
     axes = sorted(a % x.ndim for a in (axis if isinstance(axis, (list, tuple)) else (axis,)))
@@ -304,9 +299,9 @@ def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = Fals
     [2.0, 1.0]
     """
     axes = tuple(axes) if isinstance(axes, (list, tuple)) else (axes,)
-    wide = widened(jnp.asarray(x))
-    mean = jnp.mean(wide, axes, keepdims=True)
-    variance = _variance(wide, mean, axes)
+    floats = wide(jnp.asarray(x))
+    mean = jnp.mean(floats, axes, keepdims=True)
+    variance = _variance(floats, mean, axes)
     if not keepdims:
         mean, variance = jnp.squeeze(mean, axes), jnp.squeeze(variance, axes)
     return mean.astype(x.dtype), variance.astype(x.dtype)
@@ -352,8 +347,8 @@ def layer_normalization(
     if kwargs:
         raise ValueError(f"ops.layer_normalization: unknown arguments {sorted(kwargs)}.")
     x = jnp.asarray(x)
-    wide = widened(x)
-    centred = wide - jnp.mean(wide, axis, keepdims=True)
+    floats = wide(x)
+    centred = floats - jnp.mean(floats, axis, keepdims=True)
     variance = jnp.mean(jnp.square(centred), axis, keepdims=True)
     y = centred * lax.rsqrt(variance + (_epsilon() if epsilon is None else epsilon))
     y = y if gamma is None else y * _broadcast(x, gamma, axis)
@@ -371,9 +366,9 @@ def rms_normalization(
     [[1.0, 1.0]]
     """
     x = jnp.asarray(x)
-    wide = widened(x)
-    power = jnp.mean(jnp.square(wide), axis, keepdims=True)
-    y = wide * lax.rsqrt(power + (_epsilon() if epsilon is None else epsilon))
+    floats = wide(x)
+    power = jnp.mean(jnp.square(floats), axis, keepdims=True)
+    y = floats * lax.rsqrt(power + (_epsilon() if epsilon is None else epsilon))
     if scale is not None:
         scale = jnp.asarray(scale)
         y = y * (_broadcast(x, scale, axis) if scale.ndim else scale)
@@ -390,7 +385,7 @@ def normalize(x: Any, axis: Any = -1, order: int = 2, epsilon: float | None = No
     x = jnp.asarray(x)
     least = _epsilon() if epsilon is None else epsilon
     if order == 2:  # the root of a maximum: its gradient at 0 is finite
-        square = jnp.sum(jnp.square(widened(x)), axis, keepdims=True)
+        square = jnp.sum(jnp.square(wide(x)), axis, keepdims=True)
         return (x * lax.rsqrt(jnp.maximum(square, least**2))).astype(x.dtype)
     return x / jnp.maximum(jnp.linalg.norm(x, order, axis, keepdims=True), least)
 
