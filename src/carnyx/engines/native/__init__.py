@@ -36,8 +36,8 @@ def library() -> Any:
         jax.ffi.register_ffi_target("carnyx_lstm", jax.ffi.pycapsule(loaded.carnyx_lstm))
     except (OSError, RuntimeError) as error:  # of another machine, or an older XLA
         warnings.warn(
-            f"The native kernels of Carnyx cannot be loaded: {error}. Models run without them, some "
-            "slower. Install Carnyx anew here to build them again.",
+            f"The native kernels of Carnyx cannot be loaded: {error}. Models run without them, and "
+            "some are slower. Install Carnyx anew here to build them again.",
             stacklevel=2,
         )
         return None
