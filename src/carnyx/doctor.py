@@ -55,13 +55,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def report() -> list[tuple[str, str]]:
-    """Rows of (what, value): Python, machine, packages, devices, engines."""
+    """Rows of (what, value): Python, machine, packages, devices, engines, kernels."""
     rows = [("python", platform.python_version()), ("machine", _machine())]
     rows += [(name, _version(name) or "MISSING") for name in REQUIRED]
     rows += [(name, f"{_version(name) or '-'} ({use})") for name, use in OPTIONAL.items()]
     rows.append(("devices", _devices()))
     rows.append(("engines", ", ".join(engines()) or "none found"))
+    rows.append(("kernels", _kernels()))
     return rows
+
+
+def _kernels() -> str:
+    """Whether the XLA engine's C++ kernels are here, and what they use."""
+    from carnyx.engines import native
+
+    if (library := native.library()) is None:
+        return "none: small LSTMs are slower (they are built at installation by a C++ compiler)"
+    return f"native, {32 * library.carnyx_lanes()}-bit registers"
 
 
 def engines() -> list[str]:

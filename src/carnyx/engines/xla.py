@@ -18,7 +18,9 @@ from weakref import WeakValueDictionary, ref
 
 import jax
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
+from carnyx.engines import native
 from carnyx.engines.base import Compiled, Engine, Kernel
 from carnyx.program.fingerprint import fingerprint
 from carnyx.program.trace import Program, specs
@@ -32,8 +34,11 @@ class Executable:
     """What XLA makes of a Program at the first call, for that Program and all that are alike."""
 
     def __init__(self, program: Program, module: str, donated: Sequence[int]) -> None:
+        on_cpu = jax.default_backend() == "cpu"
+        jaxpr = native.with_kernels(program.jaxpr) if on_cpu else program.jaxpr
+
         def run(*values: Any) -> list[Any]:
-            return program(*values)
+            return jaxpr_as_fun(jaxpr)(*values)
 
         run.__name__ = module.removeprefix("jit_")
         self.module, self.donated = module, donated

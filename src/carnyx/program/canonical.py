@@ -84,7 +84,7 @@ def _unwrap(jaxpr: Jaxpr) -> Jaxpr:
     def unwrapped(equation: Any) -> Any:
         if equation.primitive is _opaque_p:
             return equation.replace(primitive=jit_p)
-        return equation.replace(params=_over_bodies(equation.params, inside))
+        return equation.replace(params=over_bodies(equation.params, inside))
 
     def inside(closed: ClosedJaxpr) -> ClosedJaxpr:
         return ClosedJaxpr(_unwrap(closed.jaxpr), closed.consts)
@@ -154,7 +154,7 @@ def _canonical(equation: Any, operands: list[Any]) -> list[Any]:
     if name in INLINED:
         return _call(equation, operands)
     if _has_bodies(params):
-        return _bind(equation.primitive, operands, _over_bodies(params, _rewrite))
+        return _bind(equation.primitive, operands, over_bodies(params, _rewrite))
     if any(is_key(v.aval) for v in (*equation.invars, *equation.outvars)):
         return _by_lanes(equation, operands)
     if "weak_type" in params:
@@ -253,7 +253,7 @@ def _is_bodies(value: Any) -> bool:
     return isinstance(value, tuple) and bool(value) and isinstance(value[0], ClosedJaxpr)
 
 
-def _over_bodies(
+def over_bodies(
     params: dict[str, Any], change: Callable[[ClosedJaxpr], ClosedJaxpr]
 ) -> dict[str, Any]:
     """The parameters of a loop or branch with each body changed."""

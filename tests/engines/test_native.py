@@ -1,0 +1,133 @@
+"""The C++ kernels against NumPy loops of the formulas, for each set of instructions."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from scipy.special import expit
+
+import carnyx
+from carnyx import layers
+from carnyx.engines import native
+from carnyx.engines.base import Limitation
+from carnyx.ops import recurrent
+
+NOT_BUILT = Limitation(
+    "xla", "native kernels", "not built here", "There was no C++ compiler at the installation."
+)
+pytestmark = pytest.mark.skipif(native.library() is None, reason=str(NOT_BUILT))
+
+RNG = np.random.default_rng(2)
+
+
+def operands(steps: int, rows: int, inputs: int, units: int, masked: bool = False) -> list[Any]:
+    """x, h, c, W, U, b, and perhaps a mask; weights of about the size that initializers give."""
+    shapes = (steps, rows, inputs), (rows, units), (rows, units)
+    weights = (inputs, 4 * units), (units, 4 * units), (4 * units,)
+    made = [RNG.normal(size=shape) for shape in shapes]
+    made += [RNG.normal(size=shape) / units**0.5 for shape in weights]
+    given: list[Any] = [array.astype("float32") for array in made]
+    return [*given, RNG.random((steps, rows)) < 0.6] if masked else given
+
+
+def loop(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, mask: Any = None) -> tuple[Any, Any]:
+    """(h of every step, the last c) in float64, step by step."""
+    x, h, c, w, u, b = (np.asarray(a, "float64") for a in (x, h, c, w, u, b))
+    hidden = []
+    for t in range(len(x)):
+        i, f, g, o = np.split(x[t] @ w + h @ u + b, 4, axis=-1)
+        i, f, o = map(expit, (i, f, o))
+        live = np.ones((len(h), 1), bool) if mask is None else mask[t][:, None]
+        c = np.where(live, f * c + i * np.tanh(g), c)
+        h = np.where(live, o * np.tanh(c), h)
+        hidden.append(h)
+    return np.stack(hidden), c
+
+
+def check(call: Any, given: list[Any]) -> None:
+    for got, expected in zip(call(*given), loop(*given), strict=True):
+        # float32 sums of some hundred terms, in the states of all steps before
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=5e-6)
+
+
+def names(closed: Any) -> list[str]:
+    """The primitives inside the first equation, a composite."""
+    return [equation.primitive.name for equation in closed.eqns[0].params["jaxpr"].eqns]
+
+
+@pytest.mark.parametrize("target", ["carnyx_lstm", "carnyx_lstm_avx2", "carnyx_lstm_plain"])
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 1, 1, 16), (5, 1, 3, 16), (7, 3, 60, 48), (9, 6, 5, 128), (4, 9, 70, 144), (3, 2, 2, 320)],
+    ids=str,
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_kernels_equal_the_loop(target: str, shape: tuple[int, ...], masked: bool) -> None:
+    handler = getattr(native.library(), target, None)
+    if handler is None:
+        pytest.skip(str(Limitation("xla", target, "other processors", "It is of x86-64.")))
+    jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(handler))
+    given = operands(*shape, masked=masked)
+    steps, rows, _, units = shape
+    sizes = (steps, rows, units), (rows, units), (steps, rows, 4 * units)
+    results = [jax.ShapeDtypeStruct(size, "float32") for size in sizes]
+    check(lambda *a: jax.ffi.ffi_call(target, results)(*a)[:2], given)
+
+
+def test_extreme_sums_saturate_and_nan_stays() -> None:
+    given = operands(3, 2, 4, 16)
+    given[0] *= 1e4
+    check(jax.jit(native._lstm), given)
+    given[0][1, 0, 0] = np.nan
+    hidden, cell = jax.jit(native._lstm)(*given)
+    assert np.isnan(hidden[1:, 0]).all() and np.isnan(cell[0]).all()
+    assert np.isfinite(hidden[0]).all() and np.isfinite(hidden[:, 1]).all()
+
+
+def test_threads_that_call_at_once_do_not_disturb_each_other() -> None:
+    cases = [operands(30, 1, 8, 256) for _ in range(8)]
+    call = jax.jit(native._lstm)
+    expected = [np.asarray(call(*given)[0]) for given in cases]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(20):
+            for got, right in zip(pool.map(lambda g: call(*g)[0], cases), expected, strict=True):
+                np.testing.assert_array_equal(got, right)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "taken"),
+    [
+        ((5, 2, 4, 64), "float32", True),
+        ((5, 2, 4, 30), "float32", False),  # not a whole number of registers
+        ((5, 2, 4, 64), "bfloat16", False),
+        ((2, 4, 4, 512), "float32", True),
+        ((2, 5, 4, 512), "float32", False),  # XLA's large products are better
+        ((5, 0, 4, 64), "float32", False),
+    ],
+    ids=str,
+)
+def test_composites_get_the_kernel_where_it_takes_them(
+    shape: tuple[int, ...], dtype: str, taken: bool
+) -> None:
+    given = [array.astype(dtype) for array in operands(*shape)]
+    closed = jax.make_jaxpr(recurrent._plain_call)(*given, None)
+    assert names(native.with_kernels(closed)) == (["ffi_call"] if taken else names(closed))
+
+
+def test_models_predict_what_they_predict_on_the_reference_engine() -> None:
+    inputs = carnyx.Input((None, 6))
+    y = layers.Masking()(inputs)
+    y = layers.Bidirectional(layers.LSTM(64, return_sequences=True))(y)
+    model = carnyx.Model(inputs, layers.LSTM(32, go_backwards=True, return_state=True)(y))
+    x = RNG.normal(size=(3, 11, 6)).astype("float32")
+    x[1, 4:] = 0
+    outputs = []
+    for engine in ("xla", "numpy"):
+        model.compile(engine=engine)
+        outputs.append(model.predict(x, verbose=0))
+    for got, expected in zip(*outputs, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=2e-6)
