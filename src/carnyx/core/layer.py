@@ -19,6 +19,7 @@ import numpy as np
 
 from carnyx.core import dtypes, errors, state, symbol
 from carnyx.core.config import public, snake_case, unique_name
+from carnyx.core.fields import tail
 from carnyx.core.state import context
 from carnyx.core.variable import Variable
 
@@ -102,7 +103,24 @@ def call_parameters(function: Any) -> dict[str, Any]:
     return parameters
 
 
-class Layer(symbol.Operation):
+@tail
+class LayerOptions:
+    """What type checkers shall know of `Layer`'s constructor, which takes these by keyword."""
+
+    name: str | None = None
+    trainable: bool = True
+    dtype: Any = None
+    autocast: bool = True
+    activity_regularizer: Any = None
+    input_shape: Any = None
+    batch_input_shape: Any = None
+    batch_size: Any = None
+    input_dim: Any = None
+    input_length: Any = None
+    input_dtype: Any = None
+
+
+class Layer(LayerOptions, symbol.Operation):
     """Base of all layers: override `__init__`, `build(input_shape)` and `call(inputs)`.
 
     Args:
@@ -125,6 +143,7 @@ class Layer(symbol.Operation):
     ((2, 3), ['scale/scale'])
     """
 
+    name: str
     supports_masking = False
     _building = False
     _remat: Any = None  # the RematScope that the layer was made in
@@ -711,6 +730,7 @@ def _init_names(cls: type) -> list[str]:
 def _first_layer_shape(kwargs: dict[str, Any]) -> tuple[Any, ...] | None:
     """The batch shape that `input_shape=...` and its relatives ask a Sequential to start with."""
     batch_size = kwargs.pop("batch_size", None)
+    length = kwargs.pop("input_length", None)  # in Keras 2
     if "batch_input_shape" in kwargs:
         return tuple(kwargs.pop("batch_input_shape"))
     if "input_shape" in kwargs:
@@ -718,7 +738,7 @@ def _first_layer_shape(kwargs: dict[str, Any]) -> tuple[Any, ...] | None:
         return (batch_size, *((shape,) if isinstance(shape, int) else shape))
     if "input_dim" in kwargs:
         return (batch_size, kwargs.pop("input_dim"))
-    return None
+    return None if length is None else (batch_size, length)
 
 
 def is_shape(value: Any) -> bool:
