@@ -145,6 +145,7 @@ class Layer(LayerOptions, symbol.Operation):
 
     name: str
     supports_masking = False
+    ignored: tuple[str, ...] = ()  # arguments of older Keras versions, which have no effect
     _building = False
     _remat: Any = None  # the RematScope that the layer was made in
     _build_config: dict[str, Any] | None = None
@@ -164,6 +165,8 @@ class Layer(LayerOptions, symbol.Operation):
             raise ValueError(f"A layer's name is a string without '/'. Received: name={name!r}")
         self._batch_shape = _first_layer_shape(kwargs)
         self._input_dtype = kwargs.pop("input_dtype", None)
+        for old in self.ignored:
+            kwargs.pop(old, None)
         if kwargs:
             known = [p for c in type(self).__mro__ for p in _init_names(c)]
             bad = next(iter(kwargs))

@@ -89,7 +89,6 @@ class Embedding(Adaptable):
         return jnp.not_equal(inputs, 0) if self.mask_zero else None
 
 
-@declared
 class ReversibleEmbedding(Embedding):
     """An `Embedding` that also turns vectors back into logits of the rows: x E' with reverse=True.
 
@@ -111,15 +110,26 @@ class ReversibleEmbedding(Embedding):
     (1, 2, 10)
     """
 
-    input_dim: Whole  # type: ignore[misc]  # an option of any Layer too
-    output_dim: Whole  # type: ignore[misc]
-    tie_weights: bool = True
-    embeddings_initializer: Any = "uniform"
-    embeddings_regularizer: Any = None
-    embeddings_constraint: Any = None
-    mask_zero: bool = False
-    reverse_dtype: Any = None
-    logit_soft_cap: float | None = None
+    tie_weights: bool
+    reverse_dtype: Any
+    logit_soft_cap: Any
+
+    def __init__(  # not declared, as Keras's signature lacks what Embedding takes besides
+        self,
+        input_dim: Whole,
+        output_dim: Whole,
+        tie_weights: bool = True,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
+        mask_zero: bool = False,
+        reverse_dtype: Any = None,
+        logit_soft_cap: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs |= {"embeddings_constraint": embeddings_constraint, "mask_zero": mask_zero}
+        super().__init__(input_dim, output_dim, **kwargs)
+        arguments.keep_given(self, locals())
 
     def build(self, input_shape: Any = None) -> None:
         super().build(input_shape)
