@@ -14,7 +14,7 @@ import re
 import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -95,10 +95,22 @@ class Configurable:
 
     _recorded: tuple[tuple[Any, ...], dict[str, Any]]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         instance = super().__new__(cls)
         object.__setattr__(instance, "_recorded", (args, kwargs))
         return instance
+
+    def _keep_fields(self, owner: type, given: dict[str, Any]) -> None:
+        """Keeps the arguments of a constructor that `fields.declared` wrote for `owner`."""
+        for name, value in given.items():
+            setattr(self, name, value)
+
+    def _set_up(self) -> None:
+        """What such a constructor does last; a field of type `Given` is an argument here."""
+
+    @classmethod
+    def _describe(cls) -> None:
+        """Called when `cls` has such a constructor, to complete its docstring."""
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain data, from which `from_config` makes a twin."""
@@ -128,9 +140,13 @@ class Configurable:
         """(name, recorded value, class that declares it) of every constructor argument."""
         args, kwargs = self._recorded
         seen: set[str] = set()
+        declared = False
         for owner in type(self).__mro__:
             init = vars(owner).get("__init__")
             if init is None or owner is object:
+                continue
+            before, declared = declared, "_declared" in vars(owner)
+            if before and declared:  # the one before has the fields of this one too
                 continue
             parameters = list(inspect.signature(init).parameters.values())[1:]
             bound = dict(zip((p.name for p in parameters), args, strict=False))
@@ -139,6 +155,8 @@ class Configurable:
                 if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or p.name in seen:
                     continue
                 seen.add(p.name)
+                if p.annotation == "Given":
+                    continue
                 default = None if p.default is p.empty else p.default
                 value = bound.get(p.name, kwargs.get(p.name, default))
                 if self._in_config(p.name, value, default, owner):

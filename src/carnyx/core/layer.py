@@ -19,6 +19,7 @@ import numpy as np
 
 from carnyx.core import dtypes, errors, state, symbol
 from carnyx.core.config import public, snake_case, unique_name
+from carnyx.core.fields import tail
 from carnyx.core.state import context
 from carnyx.core.variable import Variable
 
@@ -102,7 +103,24 @@ def call_parameters(function: Any) -> dict[str, Any]:
     return parameters
 
 
-class Layer(symbol.Operation):
+@tail
+class LayerOptions:
+    """What type checkers shall know of `Layer`'s constructor, which takes these by keyword."""
+
+    name: str | None = None
+    trainable: bool = True
+    dtype: Any = None
+    autocast: bool = True
+    activity_regularizer: Any = None
+    input_shape: Any = None
+    batch_input_shape: Any = None
+    batch_size: Any = None
+    input_dim: Any = None
+    input_length: Any = None
+    input_dtype: Any = None
+
+
+class Layer(LayerOptions, symbol.Operation):
     """Base of all layers: override `__init__`, `build(input_shape)` and `call(inputs)`.
 
     Args:
@@ -125,7 +143,9 @@ class Layer(symbol.Operation):
     ((2, 3), ['scale/scale'])
     """
 
+    name: str
     supports_masking = False
+    ignored: tuple[str, ...] = ()  # arguments of older Keras versions, which have no effect
     _building = False
     _remat: Any = None  # the RematScope that the layer was made in
     _build_config: dict[str, Any] | None = None
@@ -145,6 +165,8 @@ class Layer(symbol.Operation):
             raise ValueError(f"A layer's name is a string without '/'. Received: name={name!r}")
         self._batch_shape = _first_layer_shape(kwargs)
         self._input_dtype = kwargs.pop("input_dtype", None)
+        for old in self.ignored:
+            kwargs.pop(old, None)
         if kwargs:
             known = [p for c in type(self).__mro__ for p in _init_names(c)]
             bad = next(iter(kwargs))
@@ -711,6 +733,7 @@ def _init_names(cls: type) -> list[str]:
 def _first_layer_shape(kwargs: dict[str, Any]) -> tuple[Any, ...] | None:
     """The batch shape that `input_shape=...` and its relatives ask a Sequential to start with."""
     batch_size = kwargs.pop("batch_size", None)
+    length = kwargs.pop("input_length", None)  # in Keras 2
     if "batch_input_shape" in kwargs:
         return tuple(kwargs.pop("batch_input_shape"))
     if "input_shape" in kwargs:
@@ -718,7 +741,7 @@ def _first_layer_shape(kwargs: dict[str, Any]) -> tuple[Any, ...] | None:
         return (batch_size, *((shape,) if isinstance(shape, int) else shape))
     if "input_dim" in kwargs:
         return (batch_size, kwargs.pop("input_dim"))
-    return None
+    return None if length is None else (batch_size, length)
 
 
 def is_shape(value: Any) -> bool:

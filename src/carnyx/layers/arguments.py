@@ -22,6 +22,7 @@ import numpy as np
 from carnyx import activations, constraints, initializers, regularizers
 from carnyx.core import dtypes
 from carnyx.core.errors import nearest
+from carnyx.core.fields import tail
 from carnyx.core.layer import Layer
 
 Class = TypeVar("Class")
@@ -265,6 +266,19 @@ def axes_of(layer: Any, axis: Any, rank: int) -> tuple[int, ...]:
     return counted
 
 
+@tail
+class KernelOptions:
+    """Fields of layers with a kernel and a bias."""
+
+    kernel_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+    kernel_regularizer: Any = None
+    bias_regularizer: Any = None
+    activity_regularizer: Any = None
+    kernel_constraint: Any = None
+    bias_constraint: Any = None
+
+
 class Declared:
     """Mixin: what a layer says of its arguments by attributes. `[shared]` in docstrings stands for
     the shared descriptions of all arguments that have none there, see `documented`."""
@@ -275,8 +289,18 @@ class Declared:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.__init__ is not Layer.__init__ and "[shared]" in (cls.__doc__ or ""):
+        cls._pattern = cls.__doc__
+        if cls.__init__ is not Layer.__init__:
+            cls._describe()
+
+    @classmethod
+    def _describe(cls) -> None:
+        cls.__doc__ = cls._pattern
+        if "[shared]" in (cls.__doc__ or ""):
             documented()(cls)
+
+    def _keep_fields(self, owner: type, given: dict[str, Any]) -> None:
+        keep_given(self, given, owner)
 
     def _in_config(self, name: str, *rest: Any) -> bool:
         if name in self.unsaved:

@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from carnyx.core.fields import declared
 from carnyx.core.layer import InputSpec
 from carnyx.layers import arguments
-from carnyx.layers.arguments import DataFormat, FileOptions, Padding, Whole, Window
+from carnyx.layers.arguments import (
+    DataFormat,
+    FileOptions,
+    KernelOptions,
+    Padding,
+    Whole,
+    Window,
+)
 from carnyx.layers.spatial import SpatialLayer
 from carnyx.ops import convolution
 
@@ -20,14 +28,16 @@ class Windowed(FileOptions, SpatialLayer):
 
     paddings: tuple[str, ...] = ("valid", "same")
     filters: int
-    kernel_size: tuple[int, ...]
-    strides: tuple[int, ...]
+    strides: Any
     padding: str
-    dilation_rate: tuple[int, ...]
-    depth_multiplier: int
+    dilation_rate: Any
     activation: Any
     use_bias: bool
     bias: Any = None
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        self._check_window()
 
     def _check_window(self) -> None:
         """What every such layer asks of the arguments that it has kept."""
@@ -70,7 +80,8 @@ class Windowed(FileOptions, SpatialLayer):
         return self.activation(self._biased(outputs))
 
 
-class Conv(Windowed):
+@declared
+class Conv(KernelOptions, Windowed):
     """What Conv1D, Conv2D and Conv3D share.
 
     y[p, k] = activation(b[k] + sum over offsets o and channels c of
@@ -90,33 +101,21 @@ class Conv(Windowed):
             divide, a window larger than the input.
     """
 
-    groups: int
+    filters: Whole
+    kernel_size: Window
+    strides: Window = 1
+    padding: Padding = "valid"
+    data_format: DataFormat = None
+    dilation_rate: Window = 1
+    groups: Whole = 1
+    activation: Any = None
+    use_bias: bool = True
 
-    def __init__(
-        self,
-        filters: Whole,
-        kernel_size: Window,
-        strides: Window = 1,
-        padding: Padding = "valid",
-        data_format: DataFormat = None,
-        dilation_rate: Window = 1,
-        groups: Whole = 1,
-        activation: Any = None,
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        arguments.keep_given(self, locals())
-        self._check_window()
+    def _set_up(self) -> None:
+        super()._set_up()
         if self.filters % self.groups:
-            raise arguments.refuse(self, "filters", filters, f"divisible by groups={self.groups}")
+            wanted = f"divisible by groups={self.groups}"
+            raise arguments.refuse(self, "filters", self.filters, wanted)
 
     def build(self, input_shape: Any) -> None:
         channels = self._channels(input_shape)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from carnyx.core.fields import declared
 from carnyx.layers import arguments
-from carnyx.layers.arguments import DataFormat, Padding, Whole, Window
+from carnyx.layers.arguments import DataFormat, KernelOptions, Padding, Whole, Window
 from carnyx.layers.conv import Windowed
 from carnyx.ops import convolution
 
 
-class ConvTranspose(Windowed):
+@declared
+class ConvTranspose(KernelOptions, Windowed):
     """What Conv1DTranspose, Conv2DTranspose and Conv3DTranspose share.
 
     y[p * strides + o * dilation_rate, k] = activation(b[k] + sum of x[p, c] W[o, k, c]);
@@ -30,35 +32,24 @@ class ConvTranspose(Windowed):
     Dumoulin & Visin (2016).
     """
 
-    def __init__(
-        self,
-        filters: Whole,
-        kernel_size: Window,
-        strides: Window = 1,
-        padding: Padding = "valid",
-        output_padding: Any = None,
-        data_format: DataFormat = None,
-        dilation_rate: Window = 1,
-        activation: Any = None,
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        arguments.keep_given(self, locals())
-        self._check_window()
-        if output_padding is not None:
-            more = arguments.sizes(self, "output_padding", output_padding, self.rank, least=0)
+    filters: Whole
+    kernel_size: Window
+    strides: Window = 1
+    padding: Padding = "valid"
+    output_padding: Any = None
+    data_format: DataFormat = None
+    dilation_rate: Window = 1
+    activation: Any = None
+    use_bias: bool = True
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        given = self.output_padding
+        if given is not None:
+            more = arguments.sizes(self, "output_padding", given, self.rank, least=0)
             if any(m >= s for m, s in zip(more, self.strides, strict=True)):
-                raise arguments.refuse(
-                    self, "output_padding", output_padding, f"below strides={self.strides}"
-                )
+                wanted = f"below strides={self.strides}"
+                raise arguments.refuse(self, "output_padding", given, wanted)
             self.output_padding = more
 
     def build(self, input_shape: Any) -> None:
@@ -71,6 +62,7 @@ class ConvTranspose(Windowed):
         return self._finish(self._slide(convolution.conv_transpose, inputs, self.kernel, **more))
 
 
+@declared
 class DepthwiseConv(Windowed):
     """What DepthwiseConv1D and DepthwiseConv2D share.
 
@@ -81,28 +73,21 @@ class DepthwiseConv(Windowed):
         [shared]
     """
 
-    def __init__(
-        self,
-        kernel_size: Window,
-        strides: Window = 1,
-        padding: Padding = "valid",
-        depth_multiplier: Whole = 1,
-        data_format: DataFormat = None,
-        dilation_rate: Window = 1,
-        activation: Any = None,
-        use_bias: bool = True,
-        depthwise_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        depthwise_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        depthwise_constraint: Any = None,
-        bias_constraint: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        arguments.keep_given(self, locals())
-        self._check_window()
+    kernel_size: Window
+    strides: Window = 1
+    padding: Padding = "valid"
+    depth_multiplier: Whole = 1
+    data_format: DataFormat = None
+    dilation_rate: Window = 1
+    activation: Any = None
+    use_bias: bool = True
+    depthwise_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+    depthwise_regularizer: Any = None
+    bias_regularizer: Any = None
+    activity_regularizer: Any = None
+    depthwise_constraint: Any = None
+    bias_constraint: Any = None
 
     def build(self, input_shape: Any) -> None:
         channels = self._channels(input_shape)
@@ -114,6 +99,7 @@ class DepthwiseConv(Windowed):
         return self._finish(self._slide(convolution.depthwise_conv, inputs, self.kernel))
 
 
+@declared
 class SeparableConv(Windowed):
     """What SeparableConv1D and SeparableConv2D share.
 
@@ -126,32 +112,25 @@ class SeparableConv(Windowed):
     Chollet (2017), "Xception".
     """
 
-    def __init__(
-        self,
-        filters: Whole,
-        kernel_size: Window,
-        strides: Window = 1,
-        padding: Padding = "valid",
-        data_format: DataFormat = None,
-        dilation_rate: Window = 1,
-        depth_multiplier: Whole = 1,
-        activation: Any = None,
-        use_bias: bool = True,
-        depthwise_initializer: Any = "glorot_uniform",
-        pointwise_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        depthwise_regularizer: Any = None,
-        pointwise_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        depthwise_constraint: Any = None,
-        pointwise_constraint: Any = None,
-        bias_constraint: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        arguments.keep_given(self, locals())
-        self._check_window()
+    filters: Whole
+    kernel_size: Window
+    strides: Window = 1
+    padding: Padding = "valid"
+    data_format: DataFormat = None
+    dilation_rate: Window = 1
+    depth_multiplier: Whole = 1
+    activation: Any = None
+    use_bias: bool = True
+    depthwise_initializer: Any = "glorot_uniform"
+    pointwise_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+    depthwise_regularizer: Any = None
+    pointwise_regularizer: Any = None
+    bias_regularizer: Any = None
+    activity_regularizer: Any = None
+    depthwise_constraint: Any = None
+    pointwise_constraint: Any = None
+    bias_constraint: Any = None
 
     def build(self, input_shape: Any) -> None:
         channels, multiplier = self._channels(input_shape), self.depth_multiplier

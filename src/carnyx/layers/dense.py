@@ -10,13 +10,15 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from carnyx.core.fields import declared
 from carnyx.core.layer import InputSpec
 from carnyx.layers import arguments
-from carnyx.layers.arguments import Several, Whole
+from carnyx.layers.arguments import KernelOptions, Several, Whole
 from carnyx.layers.lora import Adaptable
 
 
-class Dense(Adaptable):
+@declared
+class Dense(KernelOptions, Adaptable):
     """activation(x W + b): [B, ..., D] -> [B, ..., U].
 
     Weights: kernel W [D, U], bias b [U].
@@ -34,29 +36,12 @@ class Dense(Adaptable):
     """
 
     supports_masking = True
-    units: int
-    activation: Any
-    use_bias: bool
+    units: Whole
+    activation: Any = None
+    use_bias: bool = True
 
-    def __init__(
-        self,
-        units: Whole,
-        activation: Any = None,
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        lora_rank: int | None = None,
-        lora_alpha: float | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        arguments.keep_given(self, locals())
-        self._keep_lora(lora_rank, lora_alpha)
+    def _set_up(self) -> None:
+        super()._set_up()
         self.input_spec = InputSpec(min_ndim=2)
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
@@ -81,6 +66,7 @@ class Dense(Adaptable):
         return self.activation(outputs)
 
 
+@declared
 class EinsumDense(Adaptable):
     """activation(einsum(equation, x, W) + b).
 
@@ -104,29 +90,18 @@ class EinsumDense(Adaptable):
 
     saved = ("activity_regularizer",)
     equation: str
-    output_shape: tuple[int | None, ...]
-    activation: Any
-    bias_axes: str | None
+    output_shape: Several
+    activation: Any = None
+    bias_axes: str | None = None
+    kernel_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+    kernel_regularizer: Any = None
+    bias_regularizer: Any = None
+    kernel_constraint: Any = None
+    bias_constraint: Any = None
 
-    def __init__(
-        self,
-        equation: str,
-        output_shape: Several,
-        activation: Any = None,
-        bias_axes: str | None = None,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        lora_rank: int | None = None,
-        lora_alpha: float | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
-        self._keep_lora(lora_rank, lora_alpha)
+    def _set_up(self) -> None:
+        super()._set_up()
         self._terms()
 
     def _terms(self) -> tuple[str, str, str]:

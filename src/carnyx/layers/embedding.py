@@ -8,11 +8,13 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from carnyx.core.fields import Given, declared
 from carnyx.layers import arguments
 from carnyx.layers.arguments import Whole
 from carnyx.layers.lora import Adaptable
 
 
+@declared
 class Embedding(Adaptable):
     """Row x of the table: [B, ...] whole numbers in [0, input_dim) -> [B, ..., output_dim].
 
@@ -33,32 +35,19 @@ class Embedding(Adaptable):
     [[True, False]]
     """
 
-    saved, unsaved = ("activity_regularizer",), ("weights", "autocast")
+    saved, unsaved = ("activity_regularizer",), ("autocast",)
     lora_weight = "embeddings"
-    input_dim: int
-    output_dim: int
-    mask_zero: bool
+    input_dim: Whole  # type: ignore[misc]  # an option of any Layer too
+    output_dim: Whole  # type: ignore[misc]
+    embeddings_initializer: Any = "uniform"
+    embeddings_regularizer: Any = None
+    embeddings_constraint: Any = None
+    mask_zero: bool = False
+    weights: Given = None
 
-    def __init__(
-        self,
-        input_dim: Whole,
-        output_dim: Whole,
-        embeddings_initializer: Any = "uniform",
-        embeddings_regularizer: Any = None,
-        embeddings_constraint: Any = None,
-        mask_zero: bool = False,
-        weights: Any = None,
-        lora_rank: int | None = None,
-        lora_alpha: float | None = None,
-        **kwargs: Any,
-    ) -> None:
-        length = kwargs.pop("input_length", None)  # Keras 2's way to say the input's shape
-        if length is not None:
-            kwargs.setdefault("input_shape", (length,))
-        # Not cast: bfloat16 holds whole numbers up to 256 only.
-        super().__init__(autocast=False, **kwargs)
-        arguments.keep_given(self, locals())
-        self._keep_lora(lora_rank, lora_alpha)
+    def _set_up(self, weights: Any) -> None:
+        super()._set_up()
+        self.autocast = False  # bfloat16 holds whole numbers up to 256 only
         self.supports_masking = self.mask_zero
         if weights is not None:
             self.build(None)
@@ -125,7 +114,7 @@ class ReversibleEmbedding(Embedding):
     reverse_dtype: Any
     logit_soft_cap: Any
 
-    def __init__(
+    def __init__(  # not declared, as Keras's signature lacks what Embedding takes besides
         self,
         input_dim: Whole,
         output_dim: Whole,

@@ -9,39 +9,39 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from carnyx.core.fields import tail
 from carnyx.core.layer import Layer
 from carnyx.core.variable import Variable
 from carnyx.layers import arguments
+from carnyx.layers.arguments import Number, Whole
 
 
+@tail
 class Adaptable(arguments.FileOptions, Layer):
     """W + (alpha / r) A B in the place of W [..., M], with A [..., r] and B [r, M] (Hu et al. 2021,
     equation 3).
 
-    A subclass names its weight in `lora_weight`, calls `_keep_lora` in `__init__` and `_start_lora`
-    at the end of `build`, and adds `_scale()` times what A B makes to what W makes, which costs
-    less than `_merged()` does.
+    A subclass names its weight in `lora_weight`, calls `_start_lora` at the end of `build`, and
+    adds `_scale()` times what A B makes to what W makes, which costs less than `_merged()` does.
     """
 
     lora_weight = "kernel"
-    lora_rank: int | None
-    lora_alpha: float | None
     lora_enabled = False
+    lora_rank: Whole | None = None
+    lora_alpha: Number | None = None
 
-    def _keep_lora(self, rank: int | None, alpha: float | None) -> None:
-        if rank is not None:
-            rank = arguments.whole(self, "lora_rank", rank)
-            self._refuse_constraint()
-        if alpha is not None:
-            alpha = arguments.number(self, "lora_alpha", alpha)
-        self.lora_rank, self.lora_alpha = rank, rank if alpha is None else alpha
+    def _set_up(self) -> None:
+        super()._set_up()
+        if self.lora_rank is not None:
+            self._keep_lora(self.lora_rank, self.lora_alpha)
 
-    def _refuse_constraint(self) -> None:
+    def _keep_lora(self, rank: int, alpha: float | None) -> None:
         name = f"{self.lora_weight}_constraint"
         if getattr(self, name) is not None:
             raise arguments.refuse(
                 self, name, getattr(self, name), "None for LoRA, which only adds to the weight"
             )
+        self.lora_rank, self.lora_alpha = rank, rank if alpha is None else alpha
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
         if name in ("lora_rank", "lora_alpha"):  # in Keras's files only when there is a rank
@@ -74,6 +74,8 @@ class Adaptable(arguments.FileOptions, Layer):
             raise ValueError(f"{where}: enable_lora() needs a built layer. Call it on data first.")
         if self.lora_enabled:
             raise ValueError(f"{where}: LoRA is on already. merge_lora() ends it.")
+        if lora_alpha is not None:
+            arguments.number(self, "lora_alpha", lora_alpha)
         self._keep_lora(arguments.whole(self, "rank", rank), lora_alpha)
         self._add_lora(a_initializer, b_initializer)
 
