@@ -22,6 +22,7 @@ NOT_BUILT = Limitation(
 pytestmark = pytest.mark.skipif(native.library() is None, reason=str(NOT_BUILT))
 
 RNG = np.random.default_rng(2)
+CALL = native._call
 
 
 def operands(steps: int, rows: int, inputs: int, units: int, masked: bool = False) -> list[Any]:
@@ -59,23 +60,55 @@ def names(closed: Any) -> list[str]:
     return [equation.primitive.name for equation in closed.eqns[0].params["jaxpr"].eqns]
 
 
-@pytest.mark.parametrize("target", ["carnyx_lstm", "carnyx_lstm_avx2", "carnyx_lstm_plain"])
-@pytest.mark.parametrize(
-    "shape",
-    [(1, 1, 1, 16), (5, 1, 3, 16), (7, 3, 60, 48), (9, 6, 5, 128), (4, 9, 70, 144), (3, 2, 2, 320)],
-    ids=str,
-)
-@pytest.mark.parametrize("masked", [False, True])
-def test_kernels_equal_the_loop(target: str, shape: tuple[int, ...], masked: bool) -> None:
+SHAPES = [
+    (1, 1, 1, 16),
+    (5, 1, 3, 16),
+    (7, 3, 60, 48),
+    (9, 6, 5, 128),
+    (4, 9, 70, 144),
+    (3, 2, 2, 320),
+]
+
+
+def kernel(name: str, suffix: str) -> Any:
+    """A kernel of one set of instructions as a function of (shapes of results, operands)."""
+    target = f"{name}{suffix}"
     handler = getattr(native.library(), target, None)
     if handler is None:
         pytest.skip(str(Limitation("xla", target, "other processors", "It is of x86-64.")))
     jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(handler))
-    given = operands(*shape, masked=masked)
+    return lambda shapes, *given: CALL(target, shapes, *given)
+
+
+@pytest.mark.parametrize("suffix", ["", "_avx2", "_plain"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("masked", [False, True])
+def test_kernels_equal_the_loop(suffix: str, shape: tuple[int, ...], masked: bool) -> None:
     steps, rows, _, units = shape
-    sizes = (steps, rows, units), (rows, units), (steps, rows, 4 * units)
-    results = [jax.ShapeDtypeStruct(size, "float32") for size in sizes]
-    check(lambda *a: jax.ffi.ffi_call(target, results)(*a)[:2], given)
+    shapes = [(steps, rows, units), (rows, units), (steps, rows, 4 * units)]
+    call = kernel("carnyx_lstm", suffix)
+    check(lambda *given: call(shapes, *given)[:2], operands(*shape, masked=masked))
+
+
+@pytest.mark.parametrize("suffix", ["", "_avx2", "_plain"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("masked", [False, True])
+def test_training_kernels_equal_the_plain_forms(
+    suffix: str, shape: tuple[int, ...], masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = {name: kernel(name, suffix) for name in ("carnyx_lstm", "carnyx_lstm_gradient")}
+    monkeypatch.setattr(native, "_call", lambda name, *rest: calls[name](*rest))
+    x, h, c, w, u, b, *mask = operands(*shape, masked=masked)
+    kept = recurrent._lstm_forward(x, h, c, w, u, b, *(mask or [None]))
+    for got, expected in zip(native._lstm_train(x, h, c, w, u, b, *mask), kept, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=5e-6)
+    hidden, cell, squashed, gates = kept
+    d_hidden, d_last = (RNG.normal(size=a.shape).astype("float32") for a in (hidden, c))
+    given = u, c, cell, squashed, gates, d_hidden, d_last
+    expected = recurrent._lstm_backward(*given, *(mask or [None]))
+    for got, right in zip(native._lstm_grad(*given, *mask), expected, strict=True):
+        # gradients grow on their way back: to 1e-5 of the largest
+        np.testing.assert_allclose(got, right, rtol=1e-5, atol=1e-5 * float(np.abs(right).max()))
 
 
 def test_extreme_sums_saturate_and_nan_stays() -> None:

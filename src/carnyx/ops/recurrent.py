@@ -140,13 +140,15 @@ def _products(x: Any, before: Any, dz: Any, w: Any) -> tuple[Any, Any, Any]:
     return dx, x.reshape(-1, x.shape[-1]).T @ flat, before.reshape(-1, before.shape[-1]).T @ flat
 
 
-def _lstm_backward(saved: Any, d_hidden: Any, d_last: Any) -> Any:
-    """Gradients of `_lstm_plain` from those of h of every step [T, B, U] and of the last c.
+def _lstm_backward(
+    u: Any, c0: Any, cell: Any, squashed: Any, gates: Any, d_hidden: Any, d_last: Any, mask: Any
+) -> Any:
+    """The way back through `_lstm_plain`, from the gradients by h of every step [T, B, U] and by
+    the last c, to those by the sums x W + h U + b [T, B, 4U] and by the first h and c [B, U].
 
     With the gates known, everything that does not depend on later steps is one large elementwise
     pass (`factors`); the scan does the rest: a product and a few multiplications a step.
     """
-    x, h0, c0, w, u, mask, hidden, cell, squashed, gates = saved
     i, f, g, o = (_quarter(gates, k) for k in range(4))
     before = _before(c0, cell)
     through = o * (1 - squashed * squashed)
@@ -164,14 +166,13 @@ def _lstm_backward(saved: Any, d_hidden: Any, d_last: Any) -> Any:
         return (_keep(m, dz @ transposed, dh), _keep(m, inner * f, dc)), dz
 
     items = (d_hidden, through, jnp.concatenate(factors, axis=-1), f, mask)
-    (dh0, dc0), dz = lax.scan(body, (jnp.zeros_like(h0), d_last), items, reverse=True)
-    dx, dw, du = _products(x, _before(h0, hidden), dz, w)
-    return dx, dh0, dc0, dw, du, jnp.sum(dz, axis=(0, 1))
+    (dh0, dc0), dz = lax.scan(body, (jnp.zeros_like(d_last), d_last), items, reverse=True)
+    return dz, dh0, dc0
 
 
 _plain_call = composite("lstm")(_lstm_plain)
 _forward_call = composite("lstm_train")(_lstm_forward)
-_backward_call = composite("lstm_grad")(_lstm_backward)
+_backward_call = composite("lstm_grad", version=2)(_lstm_backward)
 
 
 @jax.custom_vjp
@@ -185,7 +186,10 @@ def _lstm_fwd(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, mask: Any) -> Any:
 
 
 def _lstm_bwd(saved: Any, gradients: Any) -> Any:
-    return (*_backward_call(saved, *gradients), None)
+    x, h0, c0, w, u, mask, hidden, cell, squashed, gates = saved
+    dz, dh0, dc0 = _backward_call(u, c0, cell, squashed, gates, *gradients, mask)
+    dx, dw, du = _products(x, _before(h0, hidden), dz, w)
+    return dx, dh0, dc0, dw, du, jnp.sum(dz, axis=(0, 1)), None
 
 
 _lstm.defvjp(_lstm_fwd, _lstm_bwd)

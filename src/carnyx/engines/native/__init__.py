@@ -18,7 +18,6 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from carnyx.core.composite import composite_name
 from carnyx.program.canonical import over_bodies
 
 LIBRARY = Path(__file__).with_name("kernels.so")
@@ -33,7 +32,8 @@ def library() -> Any:
         return None
     try:
         loaded = ctypes.CDLL(str(LIBRARY))
-        jax.ffi.register_ffi_target("carnyx_lstm", jax.ffi.pycapsule(loaded.carnyx_lstm))
+        for name in ("carnyx_lstm", "carnyx_lstm_gradient"):
+            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(loaded, name)))
     except (OSError, RuntimeError) as error:  # of another machine, or an older XLA
         warnings.warn(
             f"The native kernels of Carnyx cannot be loaded: {error}. Models run without them, and "
@@ -44,23 +44,49 @@ def library() -> Any:
     return loaded
 
 
-def _lstm(x: Any, h: Any, c: Any, *weights_and_mask: Any) -> Any:
+def _lstm(x: Any, h: Any, c: Any, *more: Any) -> Any:
     """The composite `lstm`: h of every step [T, B, U] and the last c [B, U]."""
-    steps, rows, _ = x.shape
-    shapes = (steps, *h.shape), c.shape, (steps, rows, 4 * h.shape[1])
-    results = [jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes]
-    return jax.ffi.ffi_call("carnyx_lstm", results)(x, h, c, *weights_and_mask)[:2]
+    gates = (*x.shape[:2], 4 * h.shape[1])
+    return _call("carnyx_lstm", [(len(x), *h.shape), c.shape, gates], x, h, c, *more)[:2]
 
 
-def _lstm_takes(x: Any, h: Any, *rest: Any) -> bool:
-    rows, units = h.shape
-    if units % library().carnyx_lanes():
-        return False
-    return x.size > 0 and (units <= IN_CACHE or rows <= FEW)
+def _lstm_train(x: Any, h: Any, *more: Any) -> Any:
+    """`lstm_train`: h, c and tanh(c) [T, B, U] and the gates [T, B, 4U] of every step."""
+    each, gates = (len(x), *h.shape), (*x.shape[:2], 4 * h.shape[1])
+    shapes = [each, each, gates, each]
+    hidden, cell, gates, squashed = _call("carnyx_lstm", shapes, x, h, *more)
+    return hidden, cell, squashed, gates
 
 
-# Composite -> its kernel, and whether that takes operands of these shapes (all are float32).
-KERNELS = {"carnyx.lstm.v1": (_lstm, _lstm_takes)}
+def _lstm_grad(u: Any, c: Any, cell: Any, squashed: Any, gates: Any, *more: Any) -> Any:
+    """`lstm_grad`: gradients by the sums of every step [T, B, 4U], by the first h and c [B, U]."""
+    shapes = [gates.shape, c.shape, c.shape]
+    return _call("carnyx_lstm_gradient", shapes, u.T, c, cell, squashed, gates, *more)
+
+
+def _call(name: str, shapes: list[Any], *operands: Any) -> Any:
+    results = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
+    return jax.ffi.ffi_call(name, results)(*operands)
+
+
+# Composite -> its kernel, for operands that `_takes`: the second is always [rows, units].
+KERNELS = {
+    "carnyx.lstm.v1": _lstm,
+    "carnyx.lstm_train.v1": _lstm_train,
+    "carnyx.lstm_grad.v2": _lstm_grad,
+}
+
+
+def _takes(first: Any, state: Any, *rest: Any) -> bool:
+    """Whether a kernel takes operands of these shapes and types, and is the faster way."""
+    rows, units = state.shape
+    is_float32 = all(aval.dtype in (np.float32, np.bool_) for aval in (first, state, *rest))
+    return (
+        is_float32
+        and units % library().carnyx_lanes() == 0
+        and (units <= IN_CACHE or rows <= FEW)
+        and min(first.size, rows) > 0
+    )
 
 
 def with_kernels(closed: ClosedJaxpr) -> ClosedJaxpr:
@@ -72,14 +98,9 @@ def with_kernels(closed: ClosedJaxpr) -> ClosedJaxpr:
 
 
 def _with_kernel(equation: Any) -> Any:
-    name = composite_name(str(equation.params.get("name", "")))
-    kernel, takes = KERNELS.get(name or "", (None, None))
+    kernel = KERNELS.get(str(equation.params.get("name")))
     operands = [variable.aval for variable in equation.invars]
-    if kernel and takes and _is_float32(operands) and takes(*operands):
+    if kernel and _takes(*operands):
         body = jax.make_jaxpr(kernel)(*operands)
         return equation.replace(params={**equation.params, "jaxpr": body})
     return equation.replace(params=over_bodies(equation.params, with_kernels))
-
-
-def _is_float32(operands: list[Any]) -> bool:
-    return all(aval.dtype in (np.float32, np.bool_) for aval in operands)

@@ -13,15 +13,28 @@ struct Lstm {
   // x [T, B, D], h0 and c0 [B, U], w [D, 4U], u [U, 4U], bias [4U], mask [T, B] or null.
   const float *x, *h0, *c0, *w, *u, *bias;
   const bool* mask;
-  float *hidden, *cell;  // out: h of every step [T, B, U], the last c [B, U]
-  float* sums;           // memory for x W + b: [T, B, 4U]
+  // Out: h of every step [T, B, U], and the last c [B, U]. A training run, which has `squashed`,
+  // keeps of every step c and tanh(c), [T, B, U], and the gates, in `sums`.
+  float *hidden, *cell, *squashed;
+  float* sums;  // memory for x W + b, [T, B, 4U]
 };
 
-// One for each instruction set. `project` comes first for a part, then its steps in their order.
+// The way back through a training run, from d_hidden [T, B, U] and, in `dc`, the gradient by the last
+// c. Out: the gradients by the sums x W + h U + b of each step [T, B, 4U], by h0 and by c0 [B, U].
+struct LstmGradient {
+  int64_t steps, rows, units, parts;
+  const float *transposed, *c0, *cell, *squashed, *gates, *d_hidden;  // the first is [4U, U]
+  const bool* mask;
+  float *sums, *dh, *dc;
+};
+
+// One for each instruction set. `project` comes first for a part, then its steps in their order;
+// `gradient` from the last step to step -1, which is the way to h0.
 struct LstmKernel {
   int64_t lanes;  // it takes numbers of units that are multiples of this
   void (*project)(const Lstm&, int64_t part);
   void (*step)(const Lstm&, int64_t part, int64_t t);
+  void (*gradient)(const LstmGradient&, int64_t part, int64_t t);
 };
 
 }  // namespace carnyx

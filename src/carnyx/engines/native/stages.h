@@ -48,7 +48,6 @@ class Stages {
     }
   }
 
- protected:
   virtual void task(int64_t part, int64_t stage) = 0;
 
  private:
