@@ -1,12 +1,9 @@
 """What constructors of layers share: checks that name the layer, weights by kind, shared docs.
 
 No layer lives here. A check returns the normalised value, or raises ValueError saying which layer,
-what it received, what it expected. A constructor is its signature and two lines:
-
-    super().__init__(**kwargs)
-    arguments.keep_given(self, locals())
-
-which checks and keeps every argument as the signature's types say (`Whole`, `Fraction`, `bool`...).
+what it received, what it expected. Constructors are declared (see `core/fields.py`), and `Declared`
+checks and keeps every argument as its type says (`Whole`, `Fraction`, `bool`...). One that is
+written by hand does the same by `arguments.keep_given(self, locals())`.
 """
 
 from __future__ import annotations
@@ -197,8 +194,10 @@ Fraction = float  # in [0, 1]
 FromZero = float
 Number = float
 Axis = int
+Axes = Any  # an axis, or several in a list
 Several = Any  # a tuple, or one of its elements alone
 Window = Any  # whole numbers from 1, one for all of the layer's `rank` axes or one for each
+Sides = Any  # (before, after), or a number for both, for all of the `rank` axes or for each
 Padding = str  # one of the layer's `paddings`
 DataFormat = str | None
 
@@ -209,10 +208,12 @@ RULES: dict[str, Callable[[Any, str, Any], Any]] = {
     "FromZero": lambda layer, name, value: number(layer, name, value, 0),
     "Number": number,
     "Axis": lambda layer, name, value: whole(layer, name, value, least=None),
+    "Axes": lambda layer, name, value: list(value) if isinstance(value, (list, tuple)) else value,
     "Several": lambda layer, name, value: (
         tuple(value) if isinstance(value, (list, tuple)) else (value,)
     ),
     "Window": lambda layer, name, value: sizes(layer, name, value, layer.rank),
+    "Sides": lambda layer, name, value: margins(layer, name, value, layer.rank),
     "Padding": lambda layer, name, value: choice(layer, name, value, layer.paddings),
     "DataFormat": lambda layer, name, value: data_format(layer, value),
 }
@@ -280,8 +281,9 @@ class KernelOptions:
 
 
 class Declared:
-    """Mixin: what a layer says of its arguments by attributes. `[shared]` in docstrings stands for
-    the shared descriptions of all arguments that have none there, see `documented`."""
+    """Mixin of layers with a declared constructor: arguments are kept by the rules of their types,
+    and `[shared]` in the docstring stands for the shared descriptions of all arguments that have
+    none there, see `documented`. Attributes say what configs hold."""
 
     unsaved: tuple[str, ...] = ()  # arguments that Keras's configs do not have
     saved: tuple[str, ...] = ()  # and those of `Layer` that they have even if not given
