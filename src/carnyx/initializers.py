@@ -18,6 +18,7 @@ import numpy as np
 from carnyx.core import config as _config
 from carnyx.core import dtypes
 from carnyx.core.config import Configurable, snake_case
+from carnyx.core.errors import missing_attribute
 from carnyx.ops import random as host
 from carnyx.random import SeedGenerator, draw_seed, make_default_seed
 
@@ -472,7 +473,7 @@ CLASSES: list[type[Initializer]] = [
     for found in list(vars().values())
     if isinstance(found, type) and issubclass(found, Initializer) and found not in _BASES
 ]
-# Every name by which a program or a file may ask for an initializer.
+# Every name by which a program or a file may ask for an initializer, attributes of this module too.
 TABLE: dict[str, type[Initializer]] = {
     **{cls.__name__: cls for cls in CLASSES},
     **{snake_case(cls.__name__): cls for cls in CLASSES},
@@ -484,8 +485,10 @@ TABLE: dict[str, type[Initializer]] = {
     "uniform": RandomUniform,
     "zero": Zeros,
 }
+globals().update(TABLE)
 
 __all__ = ["Initializer", *TABLE, "deserialize", "get", "serialize"]  # noqa: PLE0604  # from the table
+__getattr__ = missing_attribute(__name__, __all__)
 
 
 class _Given:
@@ -527,10 +530,3 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     """
     with _config.CustomObjectScope(custom_objects or {}):
         return get(config)
-
-
-def __getattr__(name: str) -> Any:
-    """The further names: `carnyx.initializers.glorot_uniform`."""
-    if name in TABLE:
-        return TABLE[name]
-    raise AttributeError(f"module 'carnyx.initializers' has no attribute {name!r}")

@@ -43,3 +43,6 @@ def ctc(y_true: Any, y_pred: Any) -> Any:
 
 class CTC(PlainLoss, function=ctc):
     """Connectionist temporal classification (Graves et al. 2006)."""
+
+
+__all__ = "CTC ctc".split()

@@ -67,3 +67,6 @@ class SquaredHinge(PlainLoss, function=squared_hinge):
 
 class CategoricalHinge(PlainLoss, function=categorical_hinge):
     """The hinge loss of one-hot classes."""
+
+
+__all__ = "CategoricalHinge Hinge SquaredHinge categorical_hinge hinge squared_hinge".split()

@@ -66,3 +66,6 @@ class Tversky(LossFunctionWrapper, function=tversky):
     name: str | None = "tversky"
     axis: Any = None
     dtype: Any = None
+
+
+__all__ = "Dice Tversky dice tversky".split()

@@ -321,3 +321,12 @@ class CategoricalGeneralizedCrossEntropy(
             kind = type(self).__name__
             raise ValueError(f"{kind}: q lies between 0 and 1. Received: q={self.q!r}")
         super().__post_init__()
+
+
+__all__ = """
+    BinaryCrossentropy BinaryFocalCrossentropy CategoricalCrossentropy CategoricalFocalCrossentropy
+    CategoricalGeneralizedCrossEntropy KLDivergence Poisson SparseCategoricalCrossentropy
+    binary_crossentropy binary_focal_crossentropy categorical_crossentropy
+    categorical_focal_crossentropy categorical_generalized_cross_entropy kl_divergence poisson
+    sparse_categorical_crossentropy
+""".split()

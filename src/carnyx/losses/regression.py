@@ -157,3 +157,10 @@ class CosineSimilarity(LossFunctionWrapper, function=cosine_similarity):
     reduction: str | None = "sum_over_batch_size"
     name: str | None = "cosine_similarity"
     dtype: Any = None
+
+
+__all__ = """
+    CosineSimilarity Huber LogCosh MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError
+    MeanSquaredLogarithmicError cosine_similarity huber log_cosh mean_absolute_error
+    mean_absolute_percentage_error mean_squared_error mean_squared_logarithmic_error
+""".split()

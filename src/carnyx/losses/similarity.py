@@ -70,3 +70,6 @@ class Circle(LossFunctionWrapper, function=circle):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return self.fn(y_true, y_pred, **self._fn_kwargs)
+
+
+__all__ = "Circle circle".split()

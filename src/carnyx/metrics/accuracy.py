@@ -143,3 +143,10 @@ class SparseTopKCategoricalAccuracy(MeanMetricWrapper, function=sparse_top_k_cat
     name: str | None = "sparse_top_k_categorical_accuracy"
     dtype: Any = None
     from_sorted_ids: bool = False
+
+
+__all__ = """
+    Accuracy BinaryAccuracy CategoricalAccuracy SparseCategoricalAccuracy
+    SparseTopKCategoricalAccuracy TopKCategoricalAccuracy binary_accuracy categorical_accuracy
+    sparse_categorical_accuracy sparse_top_k_categorical_accuracy top_k_categorical_accuracy
+""".split()

@@ -390,3 +390,6 @@ def _one_of(argument: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise ValueError(f"AUC: unknown {argument} {value!r}. Expected one of {known}.")
     return value
+
+
+__all__ = "AUC FalseNegatives FalsePositives Precision Recall TrueNegatives TruePositives".split()

@@ -136,3 +136,8 @@ class ConcordanceCorrelation(MeanMetricWrapper, function=concordance_correlation
     name: str | None = "concordance_correlation"
     dtype: Any = None
     axis: Any = -1
+
+
+__all__ = """
+    ConcordanceCorrelation PearsonCorrelation R2Score concordance_correlation pearson_correlation
+""".split()

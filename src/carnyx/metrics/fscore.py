@@ -114,3 +114,6 @@ class F1Score(FBetaScore):
         dtype: Any = None,
     ) -> None:
         super().__init__(average=average, beta=1.0, threshold=threshold, name=name, dtype=dtype)
+
+
+__all__ = "F1Score FBetaScore".split()

@@ -130,3 +130,8 @@ class RecallAtPrecision(OperatingPoint):
     class_id: int | None = None
     name: str | None = None
     dtype: Any = None
+
+
+__all__ = """
+    PrecisionAtRecall RecallAtPrecision SensitivityAtSpecificity SpecificityAtSensitivity
+""".split()

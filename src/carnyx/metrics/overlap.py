@@ -273,3 +273,6 @@ class ConfusionMatrix(_Matrix):
         if path is not None:
             figure.savefig(path)
         return figure
+
+
+__all__ = "BinaryIoU ConfusionMatrix IoU MeanIoU OneHotIoU OneHotMeanIoU".split()

@@ -118,3 +118,6 @@ class PlainMean(MeanMetricWrapper):
 
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(self.function, name, dtype)
+
+
+__all__ = "Mean MeanMetricWrapper Sum".split()

@@ -133,3 +133,11 @@ class SparseCategoricalCrossentropy(MeanMetricWrapper, function=sparse_categoric
     from_logits: bool = False
     ignore_class: int | None = None
     axis: int = -1
+
+
+__all__ = """
+    BinaryCrossentropy CategoricalCrossentropy CategoricalHinge CosineSimilarity Hinge KLDivergence
+    LogCoshError MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError
+    MeanSquaredLogarithmicError Poisson RootMeanSquaredError SparseCategoricalCrossentropy
+    SquaredHinge
+""".split()

@@ -635,5 +635,6 @@ RULES: tuple[type[Optimizer], ...] = tuple(
     for name, rule in list(vars().items())
     if isinstance(rule, type) and rule.__module__ == __name__ and not name.startswith("_")
 )
+__all__ = [rule.__name__ for rule in RULES]  # noqa: PLE0605
 for _rule in RULES:
     _rule.__doc__ = (_rule.__doc__ or "").rstrip() + "\n" + COMMON_DOC
