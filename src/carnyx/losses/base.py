@@ -7,9 +7,8 @@ they take, and the errors for others, in `targets.py`.
 from __future__ import annotations
 
 import inspect
-import types
-from dataclasses import fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -216,6 +215,7 @@ class Loss(Configurable):
         return f"<{type(self).__name__} name={self.name}>"
 
 
+@dataclass_transform(eq_default=False)
 class FunctionConfig(Configurable):
     """Config of an object made of a function `fn` and keyword arguments for it."""
 
@@ -225,10 +225,10 @@ class FunctionConfig(Configurable):
     _home = "losses"  # the module whose functions a config may name
 
     def __init_subclass__(cls, function: Any = None, name: str | None = None) -> None:
-        """A class for one function has its documentation too.
+        """A class for one function is a dataclass, and has the function's documentation too.
 
-        A dataclass gives the function all its fields that the base class does not know; others
-        have the function's name (or `name`) as the default of the constructor's `name`.
+        The function gets all fields that the base class does not know; the default of the field
+        `name` is the function's (or `name`) where the class says no other.
         """
         super().__init_subclass__()
         if function is not None:
@@ -236,8 +236,10 @@ class FunctionConfig(Configurable):
             made.function = staticmethod(function)
             own, more = (inspect.cleandoc(it.__doc__ or "") for it in (cls, function))
             made.__doc__ = f"{own}\n\n`{function.__name__}`: {more}\n"
-            if not inspect.get_annotations(cls):
-                made.__init__ = _with_name(made.__init__, name or function.__name__)
+            if "name" not in vars(cls):
+                made.__annotations__ = {**inspect.get_annotations(cls), "name": "str | None"}
+                made.name = name or function.__name__
+            dataclass(eq=False, repr=False)(cls)
 
     def _fields(self: Any) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -275,18 +277,6 @@ class FunctionConfig(Configurable):
         return deserialize(fn)
 
 
-def _with_name(constructor: Any, name: str) -> Any:
-    """The constructor again, with this default of its argument `name`; all arguments have one."""
-    code, defaults = constructor.__code__, constructor.__defaults__
-    arguments = code.co_varnames[1 : code.co_argcount]
-    given = dict(zip(arguments, defaults, strict=True)) | {"name": name}
-    twin = types.FunctionType(
-        code, constructor.__globals__, None, tuple(given.values()), constructor.__closure__
-    )
-    twin.__annotations__ = constructor.__annotations__
-    return twin
-
-
 class LossFunctionWrapper(FunctionConfig, Loss):
     """A loss made of a function `fn(y_true, y_pred, **kwargs)` of unreduced values.
 
@@ -315,6 +305,7 @@ class LossFunctionWrapper(FunctionConfig, Loss):
         return self.fn(y_true, y_pred, **self._fn_kwargs)
 
 
+@dataclass(eq=False, repr=False)
 class PlainLoss(LossFunctionWrapper):
     """A loss of a function without further arguments, which a subclass names.
 
@@ -325,10 +316,6 @@ class PlainLoss(LossFunctionWrapper):
     (<Cubic name=cubic>, 9.0)
     """
 
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(self.function, reduction, name, dtype)
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = None
+    dtype: Any = None

@@ -7,7 +7,6 @@ Their arithmetic is in `ops/crossentropy.py`; weights, masks and reduction are i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -218,7 +217,6 @@ class Poisson(PlainLoss, function=poisson):
     """The negative log-likelihood of counts without its constant."""
 
 
-@dataclass(eq=False, repr=False)
 class BinaryCrossentropy(LossFunctionWrapper, function=binary_crossentropy):
     """The cross-entropy of yes-or-no targets.
 
@@ -234,7 +232,6 @@ class BinaryCrossentropy(LossFunctionWrapper, function=binary_crossentropy):
     dtype: Any = None
 
 
-@dataclass(eq=False, repr=False)
 class BinaryFocalCrossentropy(LossFunctionWrapper, function=binary_focal_crossentropy):
     """The focal loss of yes-or-no targets."""
 
@@ -249,7 +246,6 @@ class BinaryFocalCrossentropy(LossFunctionWrapper, function=binary_focal_crossen
     dtype: Any = None
 
 
-@dataclass(eq=False, repr=False)
 class CategoricalCrossentropy(LossFunctionWrapper, function=categorical_crossentropy):
     """The cross-entropy of one-hot targets."""
 
@@ -261,7 +257,6 @@ class CategoricalCrossentropy(LossFunctionWrapper, function=categorical_crossent
     dtype: Any = None
 
 
-@dataclass(eq=False, repr=False)
 class CategoricalFocalCrossentropy(LossFunctionWrapper, function=categorical_focal_crossentropy):
     """The focal loss of one-hot targets."""
 
@@ -275,7 +270,6 @@ class CategoricalFocalCrossentropy(LossFunctionWrapper, function=categorical_foc
     dtype: Any = None
 
 
-@dataclass(eq=False, repr=False)
 class SparseCategoricalCrossentropy(LossFunctionWrapper, function=sparse_categorical_crossentropy):
     """The cross-entropy of integer labels."""
 
@@ -305,7 +299,6 @@ def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) ->
     return (1 - right**q) / q
 
 
-@dataclass(eq=False, repr=False)
 class CategoricalGeneralizedCrossEntropy(
     LossFunctionWrapper, function=categorical_generalized_cross_entropy
 ):

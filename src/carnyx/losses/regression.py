@@ -7,7 +7,6 @@ y is y_true and f is y_pred in the formulas; means are over the last axis. Cross
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -131,7 +130,6 @@ class MeanSquaredLogarithmicError(PlainLoss, function=mean_squared_logarithmic_e
     """The mean of squared differences of logarithms."""
 
 
-@dataclass(eq=False, repr=False)
 class Huber(LossFunctionWrapper, function=huber):
     """Squared for errors up to `delta` (above 0), linear beyond.
 
@@ -149,7 +147,6 @@ class LogCosh(PlainLoss, function=log_cosh):
     """The logarithm of the hyperbolic cosine of the error."""
 
 
-@dataclass(eq=False, repr=False)
 class CosineSimilarity(LossFunctionWrapper, function=cosine_similarity):
     """Minus the cosine of the angle between targets and predictions."""
 

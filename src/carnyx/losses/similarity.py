@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -57,7 +56,6 @@ def circle(
     return values
 
 
-@dataclass(eq=False, repr=False)
 class Circle(LossFunctionWrapper, function=circle):
     """The circle loss of integer labels and unit embeddings."""
 

@@ -6,7 +6,6 @@ means for given shapes is `resolve_accuracy` in `__init__.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -105,7 +104,6 @@ class Accuracy(PlainMean, function=accuracy):
     """The share of predictions that equal the targets."""
 
 
-@dataclass(eq=False, repr=False)
 class BinaryAccuracy(MeanMetricWrapper, function=binary_accuracy):
     """The share of predictions on the right side of a threshold in [0, 1].
 
@@ -126,7 +124,6 @@ class SparseCategoricalAccuracy(PlainMean, function=sparse_categorical_accuracy)
     """The share of rows with the right class on top, integer labels."""
 
 
-@dataclass(eq=False, repr=False)
 class TopKCategoricalAccuracy(MeanMetricWrapper, function=top_k_categorical_accuracy):
     """The share of rows with the right class among the k highest, one-hot targets."""
 
@@ -135,7 +132,6 @@ class TopKCategoricalAccuracy(MeanMetricWrapper, function=top_k_categorical_accu
     dtype: Any = None
 
 
-@dataclass(eq=False, repr=False)
 class SparseTopKCategoricalAccuracy(MeanMetricWrapper, function=sparse_top_k_categorical_accuracy):
     """The share of rows with the right class among the k highest, integer labels."""
 

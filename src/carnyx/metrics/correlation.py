@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -120,7 +119,6 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: Any = -1) -> Any:
     return 2 * jnp.mean(y * f, axis) / norm
 
 
-@dataclass(eq=False, repr=False)
 class PearsonCorrelation(MeanMetricWrapper, function=pearson_correlation):
     """The mean of `pearson_correlation` over samples."""
 
@@ -129,7 +127,6 @@ class PearsonCorrelation(MeanMetricWrapper, function=pearson_correlation):
     axis: Any = -1
 
 
-@dataclass(eq=False, repr=False)
 class ConcordanceCorrelation(MeanMetricWrapper, function=concordance_correlation):
     """The mean of `concordance_correlation` over samples."""
 

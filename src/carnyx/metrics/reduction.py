@@ -6,6 +6,7 @@ The functions whose means are taken are in `accuracy.py`, `regression.py` and `c
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -107,6 +108,7 @@ class MeanMetricWrapper(FunctionConfig, Mean):
         super().update_state(values, weights)
 
 
+@dataclass(eq=False, repr=False)
 class PlainMean(MeanMetricWrapper):
     """The mean of a function without further arguments, which a subclass names.
 
@@ -116,8 +118,8 @@ class PlainMean(MeanMetricWrapper):
     ('distance', 1.0)
     """
 
-    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
-        super().__init__(self.function, name, dtype)
+    name: str | None = None
+    dtype: Any = None
 
 
 __all__ = "Mean MeanMetricWrapper Sum".split()

@@ -5,7 +5,6 @@ The functions and their formulas are in `carnyx.losses`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -66,7 +65,6 @@ class MeanSquaredLogarithmicError(PlainMean, function=mean_squared_logarithmic_e
     """The mean squared difference of logarithms over all samples so far."""
 
 
-@dataclass(eq=False, repr=False)
 class CosineSimilarity(MeanMetricWrapper, function=cosine):
     """The mean cosine of the angle between targets and predictions: 1 for equal directions.
 
@@ -103,7 +101,6 @@ class Poisson(PlainMean, function=poisson):
     """The mean Poisson loss over all samples so far."""
 
 
-@dataclass(eq=False, repr=False)
 class BinaryCrossentropy(MeanMetricWrapper, function=binary_crossentropy):
     """The mean binary cross-entropy over all samples so far."""
 
@@ -113,7 +110,6 @@ class BinaryCrossentropy(MeanMetricWrapper, function=binary_crossentropy):
     label_smoothing: float = 0.0
 
 
-@dataclass(eq=False, repr=False)
 class CategoricalCrossentropy(MeanMetricWrapper, function=categorical_crossentropy):
     """The mean cross-entropy of one-hot targets over all samples so far."""
 
@@ -124,7 +120,6 @@ class CategoricalCrossentropy(MeanMetricWrapper, function=categorical_crossentro
     axis: int = -1
 
 
-@dataclass(eq=False, repr=False)
 class SparseCategoricalCrossentropy(MeanMetricWrapper, function=sparse_categorical_crossentropy):
     """The mean cross-entropy of integer labels over all samples so far."""
 
