@@ -38,7 +38,7 @@ class OperatingPoint(CountMetric):
     dtype: Any
 
     def __post_init__(self) -> None:
-        super().__init__(name=self.name, dtype=self.dtype)
+        super().__post_init__()
         kind, least = type(self).__name__, getattr(self, self.bound)
         if not 0 <= least <= 1:
             raise ValueError(
