@@ -104,15 +104,13 @@ class Accuracy(PlainMean, function=accuracy):
     """The share of predictions that equal the targets."""
 
 
-class BinaryAccuracy(MeanMetricWrapper, function=binary_accuracy):
+class BinaryAccuracy(PlainMean, function=binary_accuracy):
     """The share of predictions on the right side of a threshold in [0, 1].
 
     >>> float(BinaryAccuracy()([1, 1, 0, 0], [0.98, 1.0, 0.0, 0.6]))
     0.75
     """
 
-    name: str | None = "binary_accuracy"
-    dtype: Any = None
     threshold: float = 0.5
 
 

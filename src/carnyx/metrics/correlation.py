@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from carnyx.core import dtypes
 from carnyx.losses.base import pair
 from carnyx.metrics.base import Metric, spread_weights
-from carnyx.metrics.reduction import MeanMetricWrapper
+from carnyx.metrics.reduction import PlainMean
 
 AGGREGATIONS = (None, "uniform_average", "variance_weighted_average")
 SUMS = ("squared_sum", "sum", "residual", "count")
@@ -120,19 +120,15 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: Any = -1) -> Any:
     return 2 * jnp.mean(y * f, axis) / norm
 
 
-class PearsonCorrelation(MeanMetricWrapper, function=pearson_correlation):
+class PearsonCorrelation(PlainMean, function=pearson_correlation):
     """The mean of `pearson_correlation` over samples."""
 
-    name: str | None = "pearson_correlation"
-    dtype: Any = None
     axis: Any = -1
 
 
-class ConcordanceCorrelation(MeanMetricWrapper, function=concordance_correlation):
+class ConcordanceCorrelation(PlainMean, function=concordance_correlation):
     """The mean of `concordance_correlation` over samples."""
 
-    name: str | None = "concordance_correlation"
-    dtype: Any = None
     axis: Any = -1
 
 

@@ -110,7 +110,7 @@ class MeanMetricWrapper(FunctionConfig, Mean):
 
 @dataclass(eq=False, repr=False)
 class PlainMean(MeanMetricWrapper):
-    """The mean of a function without further arguments, which a subclass names.
+    """The mean of a function that a subclass names; fields of the subclass are its arguments.
 
     >>> class Distance(PlainMean, function=lambda t, p: abs(t - p), name="distance"): ...
     >>> metric = Distance()
