@@ -7,7 +7,7 @@ they take, and the errors for others, in `targets.py`.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, dataclass_transform
 
 import jax
@@ -227,8 +227,9 @@ class FunctionConfig(Configurable):
     def __init_subclass__(cls, function: Any = None, name: str | None = None) -> None:
         """A class for one function is a dataclass, and has the function's documentation too.
 
-        The function gets all fields that the base class does not know; the default of the field
-        `name` is the function's (or `name`) where the class says no other.
+        Its own fields are the function's arguments. The fields of the wrapper, which type checkers
+        take for keyword-only, follow them where the class does not say otherwise; the default of
+        `name` is the function's name (or `name`).
         """
         super().__init_subclass__()
         if function is not None:
@@ -237,12 +238,21 @@ class FunctionConfig(Configurable):
             own, more = (inspect.cleandoc(it.__doc__ or "") for it in (cls, function))
             made.__doc__ = f"{own}\n\n`{function.__name__}`: {more}\n"
             if "name" not in vars(cls):
-                made.__annotations__ = {**inspect.get_annotations(cls), "name": "str | None"}
                 made.name = name or function.__name__
+            declared = inspect.get_annotations(cls)
+            for key, kind in inspect.get_annotations(cls._wrapper()).items():
+                declared.setdefault(key, kind)
+            made.__annotations__ = {key: kind for key, kind in declared.items() if key != "_"}
             dataclass(eq=False, repr=False)(cls)
 
-    def _fields(self: Any) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    @classmethod
+    def _wrapper(cls) -> Any:
+        """The class that wraps any function of this kind: LossFunctionWrapper, say."""
+        return cls.__mro__[cls.__mro__.index(FunctionConfig) - 1]
+
+    def __post_init__(self: Any) -> None:
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        self._wrapper().__init__(self, self.function, **given)
 
     def _wrap(self, fn: Any, kwargs: dict[str, Any]) -> None:
         """Keeps the function and its arguments, which are attributes too where none is so named."""
@@ -282,7 +292,18 @@ class LossFunctionWrapper(FunctionConfig, Loss):
 
     >>> float(LossFunctionWrapper(lambda t, p: abs(t - p), reduction="sum")([1.0, 2.0], [0.0, 5.0]))
     4.0
+    >>> def power(y_true, y_pred, exponent=3.0):
+    ...     return jnp.mean(jnp.abs(y_pred - y_true) ** exponent, axis=-1)
+    >>> class Power(LossFunctionWrapper, function=power):
+    ...     exponent: float = 3.0
+    >>> Power(), float(Power(2.0, "sum")([[0.0], [0.0]], [[1.0], [2.0]]))
+    (<Power name=power>, 5.0)
     """
+
+    _: KW_ONLY
+    reduction: str | None = "sum_over_batch_size"
+    name: Any = None
+    dtype: Any = None
 
     def __init__(
         self,
@@ -296,26 +317,7 @@ class LossFunctionWrapper(FunctionConfig, Loss):
         self.targets = getattr(fn, "targets", None)
         self._wrap(fn, kwargs)
 
-    def __post_init__(self) -> None:
-        LossFunctionWrapper.__init__(self, self.function, **self._fields())
-
     def call(self, y_true: Any, y_pred: Any) -> Any:
         if not isinstance(y_pred, (list, tuple, dict)) and self.targets not in target_rules.WHOLE:
             y_true, y_pred = same_rank(y_true, y_pred)
         return self.fn(y_true, y_pred, **self._fn_kwargs)
-
-
-@dataclass(eq=False, repr=False)
-class PlainLoss(LossFunctionWrapper):
-    """A loss of a function without further arguments, which a subclass names.
-
-    >>> def cubic(y_true, y_pred):
-    ...     return jnp.mean(jnp.abs(y_pred - y_true) ** 3, axis=-1)
-    >>> class Cubic(PlainLoss, function=cubic): ...
-    >>> Cubic(), float(Cubic("sum")([[0.0], [0.0]], [[1.0], [2.0]]))
-    (<Cubic name=cubic>, 9.0)
-    """
-
-    reduction: str | None = "sum_over_batch_size"
-    name: str | None = None
-    dtype: Any = None

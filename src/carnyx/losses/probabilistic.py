@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from carnyx.core import dtypes
 from carnyx.core.state import set_mask
-from carnyx.losses.base import LossFunctionWrapper, PlainLoss, pair
+from carnyx.losses.base import LossFunctionWrapper, pair
 from carnyx.losses.targets import expects
 from carnyx.ops import crossentropy
 
@@ -209,11 +209,11 @@ def sparse_categorical_crossentropy(
     return values
 
 
-class KLDivergence(PlainLoss, function=kl_divergence):
+class KLDivergence(LossFunctionWrapper, function=kl_divergence):
     """The Kullback-Leibler divergence."""
 
 
-class Poisson(PlainLoss, function=poisson):
+class Poisson(LossFunctionWrapper, function=poisson):
     """The negative log-likelihood of counts without its constant."""
 
 
@@ -227,9 +227,6 @@ class BinaryCrossentropy(LossFunctionWrapper, function=binary_crossentropy):
     from_logits: bool = False
     label_smoothing: float = 0.0
     axis: int = -1
-    reduction: str | None = "sum_over_batch_size"
-    name: str | None = "binary_crossentropy"
-    dtype: Any = None
 
 
 class BinaryFocalCrossentropy(LossFunctionWrapper, function=binary_focal_crossentropy):
@@ -241,9 +238,6 @@ class BinaryFocalCrossentropy(LossFunctionWrapper, function=binary_focal_crossen
     from_logits: bool = False
     label_smoothing: float = 0.0
     axis: int = -1
-    reduction: str | None = "sum_over_batch_size"
-    name: str | None = "binary_focal_crossentropy"
-    dtype: Any = None
 
 
 class CategoricalCrossentropy(LossFunctionWrapper, function=categorical_crossentropy):
@@ -252,9 +246,6 @@ class CategoricalCrossentropy(LossFunctionWrapper, function=categorical_crossent
     from_logits: bool = False
     label_smoothing: float = 0.0
     axis: int = -1
-    reduction: str | None = "sum_over_batch_size"
-    name: str | None = "categorical_crossentropy"
-    dtype: Any = None
 
 
 class CategoricalFocalCrossentropy(LossFunctionWrapper, function=categorical_focal_crossentropy):
@@ -265,9 +256,6 @@ class CategoricalFocalCrossentropy(LossFunctionWrapper, function=categorical_foc
     from_logits: bool = False
     label_smoothing: float = 0.0
     axis: int = -1
-    reduction: str | None = "sum_over_batch_size"
-    name: str | None = "categorical_focal_crossentropy"
-    dtype: Any = None
 
 
 class SparseCategoricalCrossentropy(LossFunctionWrapper, function=sparse_categorical_crossentropy):
@@ -305,9 +293,6 @@ class CategoricalGeneralizedCrossEntropy(
     """The generalised cross-entropy."""
 
     q: float = 0.5
-    reduction: str | None = "sum_over_batch_size"
-    name: str | None = "categorical_generalized_cross_entropy"
-    dtype: Any = None
 
     def __post_init__(self) -> None:
         if not 0 < self.q < 1:

@@ -62,9 +62,6 @@ class Circle(LossFunctionWrapper, function=circle):
     gamma: float = 80.0
     margin: float = 0.4
     remove_diagonal: bool = True
-    reduction: str | None = "sum_over_batch_size"
-    name: str | None = "circle"
-    dtype: Any = None
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return self.fn(y_true, y_pred, **self._fn_kwargs)

@@ -126,8 +126,6 @@ class TopKCategoricalAccuracy(MeanMetricWrapper, function=top_k_categorical_accu
     """The share of rows with the right class among the k highest, one-hot targets."""
 
     k: int = 5
-    name: str | None = "top_k_categorical_accuracy"
-    dtype: Any = None
 
 
 class SparseTopKCategoricalAccuracy(MeanMetricWrapper, function=sparse_top_k_categorical_accuracy):

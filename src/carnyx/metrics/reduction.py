@@ -6,7 +6,7 @@ The functions whose means are taken are in `accuracy.py`, `regression.py` and `c
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -91,13 +91,13 @@ class MeanMetricWrapper(FunctionConfig, Mean):
     """
 
     _home = "metrics"
+    _: KW_ONLY
+    name: Any = None
+    dtype: Any = None
 
     def __init__(self, fn: Any, name: str | None = None, dtype: Any = None, **kwargs: Any) -> None:
         super().__init__(name=name, dtype=dtype)
         self._wrap(fn, kwargs)
-
-    def __post_init__(self) -> None:
-        MeanMetricWrapper.__init__(self, self.function, **self._fields())
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         mask = get_mask(y_pred)

@@ -9,13 +9,27 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx import losses
+from carnyx.losses import (
+    binary_crossentropy,
+    categorical_crossentropy,
+    categorical_hinge,
+    hinge,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+)
 from carnyx.losses.base import divide_no_nan, pair
 from carnyx.losses.regression import cosine
 from carnyx.metrics.reduction import Mean, PlainMean
 
 
-class MeanSquaredError(PlainMean, function=losses.mean_squared_error):
+class MeanSquaredError(PlainMean, function=mean_squared_error):
     """The mean squared error over all samples so far."""
 
 
@@ -39,15 +53,15 @@ class RootMeanSquaredError(Mean):
         return jnp.sqrt(mean).astype(self.dtype)
 
 
-class MeanAbsoluteError(PlainMean, function=losses.mean_absolute_error):
+class MeanAbsoluteError(PlainMean, function=mean_absolute_error):
     """The mean absolute error over all samples so far."""
 
 
-class MeanAbsolutePercentageError(PlainMean, function=losses.mean_absolute_percentage_error):
+class MeanAbsolutePercentageError(PlainMean, function=mean_absolute_percentage_error):
     """The mean relative error in percent over all samples so far."""
 
 
-class MeanSquaredLogarithmicError(PlainMean, function=losses.mean_squared_logarithmic_error):
+class MeanSquaredLogarithmicError(PlainMean, function=mean_squared_logarithmic_error):
     """The mean squared difference of logarithms over all samples so far."""
 
 
@@ -61,38 +75,38 @@ class CosineSimilarity(PlainMean, function=cosine, name="cosine_similarity"):
     axis: int = -1
 
 
-class LogCoshError(PlainMean, function=losses.log_cosh, name="logcosh"):
+class LogCoshError(PlainMean, function=log_cosh, name="logcosh"):
     """The mean logarithm of the hyperbolic cosine of the error."""
 
 
-class Hinge(PlainMean, function=losses.hinge):
+class Hinge(PlainMean, function=hinge):
     """The mean hinge loss over all samples so far."""
 
 
-class SquaredHinge(PlainMean, function=losses.squared_hinge):
+class SquaredHinge(PlainMean, function=squared_hinge):
     """The mean squared hinge loss over all samples so far."""
 
 
-class CategoricalHinge(PlainMean, function=losses.categorical_hinge):
+class CategoricalHinge(PlainMean, function=categorical_hinge):
     """The mean categorical hinge loss over all samples so far."""
 
 
-class KLDivergence(PlainMean, function=losses.kl_divergence):
+class KLDivergence(PlainMean, function=kl_divergence):
     """The mean Kullback-Leibler divergence over all samples so far."""
 
 
-class Poisson(PlainMean, function=losses.poisson):
+class Poisson(PlainMean, function=poisson):
     """The mean Poisson loss over all samples so far."""
 
 
-class BinaryCrossentropy(PlainMean, function=losses.binary_crossentropy):
+class BinaryCrossentropy(PlainMean, function=binary_crossentropy):
     """The mean binary cross-entropy over all samples so far."""
 
     from_logits: bool = False
     label_smoothing: float = 0.0
 
 
-class CategoricalCrossentropy(PlainMean, function=losses.categorical_crossentropy):
+class CategoricalCrossentropy(PlainMean, function=categorical_crossentropy):
     """The mean cross-entropy of one-hot targets over all samples so far."""
 
     from_logits: bool = False
@@ -100,7 +114,7 @@ class CategoricalCrossentropy(PlainMean, function=losses.categorical_crossentrop
     axis: int = -1
 
 
-class SparseCategoricalCrossentropy(PlainMean, function=losses.sparse_categorical_crossentropy):
+class SparseCategoricalCrossentropy(PlainMean, function=sparse_categorical_crossentropy):
     """The mean cross-entropy of integer labels over all samples so far."""
 
     from_logits: bool = False
