@@ -243,7 +243,7 @@ class FunctionConfig(Configurable):
             for key, kind in inspect.get_annotations(cls._wrapper()).items():
                 declared.setdefault(key, kind)
             made.__annotations__ = {key: kind for key, kind in declared.items() if key != "_"}
-            dataclass(eq=False, repr=False)(cls)
+            dataclass(eq=False, repr=False, match_args=False)(cls)
 
     @classmethod
     def _wrapper(cls) -> Any:
