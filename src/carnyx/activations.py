@@ -8,6 +8,7 @@ names are in `layers/activation.py`.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,8 +21,11 @@ from carnyx.ops import nn
 from carnyx.ops.table import written
 
 _TABLE: dict[str, Callable[..., Any]] = {}
+# Name -> its arguments, the function of arrays, and the formula.
 _OPERATIONS = {
-    name: written(name, row, jax.nn) for rows in nn.TABLES.values() for name, row in rows.items()
+    name: (arguments, *written(name, row, jax.nn))
+    for arguments, rows in nn.TABLES.items()
+    for name, row in rows.items()
 }
 
 
@@ -38,37 +42,49 @@ def _activation(function: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
-def _elementwise(name: str, given: str, result: str, more: str = "") -> Callable[[Any], Any]:
-    """A function of x that is an operation of `ops/nn.py`; its formula stands there."""
-    compute, formula = _OPERATIONS[name]
+def _operation(name: str, given: str, result: str, more: str = "") -> Callable[..., Any]:
+    """An operation of x, and perhaps an option, of `ops/nn.py`; its formula stands there."""
+    arguments, compute, formula = _OPERATIONS[name]
+    template = eval(f"lambda {arguments}: None")  # of our own tables only
+    option = {p.name: p.default for p in [*inspect.signature(template).parameters.values()][1:]}
 
-    def function(x: Any) -> Any:
-        return compute(x)
+    @functools.wraps(template)
+    def function(x: Any, *args: Any, **kwargs: Any) -> Any:
+        return compute(x, *args, **(kwargs if args else option | kwargs))
 
     function.__name__ = function.__qualname__ = name
     call = f"{name}({given})"
     shown = f"{call}.tolist()" if "[" in given else f"round(float({call}), 4)"
-    function.__doc__ = f"{formula} {more}\n\n>>> {shown}\n{result}\n"
+    function.__doc__ = f"{formula} {more}".rstrip() + f"\n\n>>> {shown}\n{result}\n"
     return _activation(function)
 
 
-relu6 = _elementwise("relu6", "[-1.0, 2.0, 9.0]", "[0.0, 2.0, 6.0]")
-selu = _elementwise(
+relu6 = _operation("relu6", "[-1.0, 2.0, 9.0]", "[0.0, 2.0, 6.0]")
+selu = _operation(
     "selu", "1.0", "1.0507", "Outputs tend to mean 0 and variance 1 (Klambauer et al. 2017)."
 )
-silu = _elementwise("silu", "1.0", "0.7311", "Also called swish (Elfwing et al. 2017).")
-sigmoid = _elementwise("sigmoid", "0.0", "0.5")
-log_sigmoid = _elementwise("log_sigmoid", "0.0", "-0.6931")
-hard_sigmoid = _elementwise("hard_sigmoid", "[-9.0, 0.0, 9.0]", "[0.0, 0.5, 1.0]")
-hard_silu = _elementwise(
+silu = _operation("silu", "1.0", "0.7311", "Also called swish (Elfwing et al. 2017).")
+sigmoid = _operation("sigmoid", "0.0", "0.5")
+log_sigmoid = _operation("log_sigmoid", "0.0", "-0.6931")
+hard_sigmoid = _operation("hard_sigmoid", "[-9.0, 0.0, 9.0]", "[0.0, 0.5, 1.0]")
+hard_silu = _operation(
     "hard_silu", "[-9.0, 9.0]", "[-0.0, 9.0]", "Also called hard_swish (Howard et al. 2019)."
 )
-sparse_sigmoid = _elementwise("sparse_sigmoid", "[-9.0, 0.0, 9.0]", "[0.0, 0.5, 1.0]")
-hard_tanh = _elementwise("hard_tanh", "[-9.0, 0.5, 9.0]", "[-1.0, 0.5, 1.0]")
-tanh_shrink = _elementwise("tanh_shrink", "1.0", "0.2384")
-softplus = _elementwise("softplus", "0.0", "0.6931")
-sparse_plus = _elementwise("sparse_plus", "[-2.0, 0.0, 2.0]", "[0.0, 0.25, 2.0]")
-softsign = _elementwise("softsign", "1.0", "0.5")
+sparse_sigmoid = _operation("sparse_sigmoid", "[-9.0, 0.0, 9.0]", "[0.0, 0.5, 1.0]")
+hard_tanh = _operation("hard_tanh", "[-9.0, 0.5, 9.0]", "[-1.0, 0.5, 1.0]")
+tanh_shrink = _operation("tanh_shrink", "1.0", "0.2384")
+softplus = _operation("softplus", "0.0", "0.6931")
+sparse_plus = _operation("sparse_plus", "[-2.0, 0.0, 2.0]", "[0.0, 0.25, 2.0]")
+softsign = _operation("softsign", "1.0", "0.5")
+leaky_relu = _operation("leaky_relu", "[-1.0, 2.0], 0.5", "[-0.5, 2.0]")
+elu = _operation("elu", "[2.0, -99.0], 0.5", "[2.0, -0.5]")
+celu = _operation("celu", "[2.0, -99.0], 0.5", "[2.0, -0.5]")
+squareplus = _operation("squareplus", "0.0", "1.0")
+hard_shrink = _operation("hard_shrink", "[-1.0, 0.2, 1.0]", "[-1.0, 0.0, 1.0]")
+soft_shrink = _operation("soft_shrink", "[-1.0, 0.2, 1.0]", "[-0.5, 0.0, 0.5]")
+glu = _operation("glu", "[4.0, 0.0]", "[2.0]")
+softmax = _operation("softmax", "[1.0, 1.0]", "[0.5, 0.5]", "`axis` may be a tuple of axes.")
+log_softmax = _operation("log_softmax", "[0.0]", "[0.0]", "`axis` may be a tuple of axes.")
 swish, hard_swish = silu, hard_silu
 
 
@@ -105,36 +121,6 @@ def relu(
 
 
 @_activation
-def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
-    """x where x > 0, else negative_slope x (Maas et al. 2013).
-
-    >>> leaky_relu([-1.0, 2.0], 0.5).tolist()
-    [-0.5, 2.0]
-    """
-    return jax.nn.leaky_relu(x, negative_slope)
-
-
-@_activation
-def elu(x: Any, alpha: float = 1.0) -> Any:
-    """x where x > 0, else alpha (e^x - 1) (Clevert et al. 2016).
-
-    >>> elu([2.0]).tolist()
-    [2.0]
-    """
-    return jax.nn.elu(x, alpha)
-
-
-@_activation
-def celu(x: Any, alpha: float = 1.0) -> Any:
-    """max(x, 0) + min(0, alpha (e^(x / alpha) - 1)) (Barron 2017).
-
-    >>> celu([2.0]).tolist()
-    [2.0]
-    """
-    return jax.nn.celu(x, alpha)
-
-
-@_activation
 def gelu(x: Any, approximate: bool = False) -> Any:
     """x P(Z <= x) for a standard normal Z; approximately by tanh (Hendrycks and Gimpel 2016).
 
@@ -155,16 +141,6 @@ def mish(x: Any) -> Any:
 
 
 @_activation
-def glu(x: Any, axis: int = -1) -> Any:
-    """a sigmoid(b) for the two halves of x along an axis (Dauphin et al. 2017).
-
-    >>> glu([4.0, 0.0]).tolist()
-    [2.0]
-    """
-    return jax.nn.glu(x, axis)
-
-
-@_activation
 def tanh(x: Any) -> Any:
     """(e^x - e^-x) / (e^x + e^-x).
 
@@ -172,26 +148,6 @@ def tanh(x: Any) -> Any:
     0.0
     """
     return jnp.tanh(x)
-
-
-@_activation
-def hard_shrink(x: Any, threshold: float = 0.5) -> Any:
-    """x where |x| > threshold, else 0.
-
-    >>> hard_shrink([-1.0, 0.2, 1.0]).tolist()
-    [-1.0, 0.0, 1.0]
-    """
-    return nn.hard_shrink(x, threshold)
-
-
-@_activation
-def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
-    """x moved towards 0 by `threshold`, and no further than 0.
-
-    >>> soft_shrink([-1.0, 0.2, 1.0]).tolist()
-    [-0.5, 0.0, 0.5]
-    """
-    return nn.soft_shrink(x, threshold)
 
 
 @_activation
@@ -205,16 +161,6 @@ def threshold(x: Any, threshold: float, default_value: float) -> Any:
 
 
 @_activation
-def squareplus(x: Any, b: float = 4) -> Any:
-    """(x + sqrt(x^2 + b)) / 2 (Barron 2021).
-
-    >>> float(squareplus(0.0))
-    1.0
-    """
-    return jax.nn.squareplus(x, b)
-
-
-@_activation
 def exponential(x: Any) -> Any:
     """e^x.
 
@@ -222,26 +168,6 @@ def exponential(x: Any) -> Any:
     1.0
     """
     return jnp.exp(x)
-
-
-@_activation
-def softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
-    """e^x / sum(e^x) along an axis (or axes): probabilities.
-
-    >>> softmax([1.0, 1.0]).tolist()
-    [0.5, 0.5]
-    """
-    return jax.nn.softmax(x, axis)
-
-
-@_activation
-def log_softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
-    """x - ln(sum(e^x)) along an axis (or axes).
-
-    >>> round(float(log_softmax([1.0, 1.0])[0]), 4)
-    -0.6931
-    """
-    return jax.nn.log_softmax(x, axis)
 
 
 @_activation

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from carnyx.core import config as _config
 from carnyx.core.config import Configurable, snake_case
 from carnyx.core.dtypes import epsilon
+from carnyx.core.errors import missing_attribute
 
 
 class Constraint(Configurable):
@@ -94,13 +95,15 @@ class MinMaxNorm(Constraint):
 
 
 _CLASSES = (MaxNorm, MinMaxNorm, NonNeg, UnitNorm)
-# Every name by which a program or a file may ask for a constraint.
+# Every name by which a program or a file may ask for a constraint, attributes of this module too.
 TABLE: dict[str, Any] = {
     **{cls.__name__: cls for cls in _CLASSES},
     **{snake_case(cls.__name__): cls for cls in _CLASSES},
 }
+globals().update(TABLE)
 
 __all__ = ["Constraint", *TABLE, "deserialize", "get", "serialize"]  # noqa: PLE0604  # the table
+__getattr__ = missing_attribute(__name__, __all__)
 
 
 def get(identifier: Any) -> Any:
@@ -125,10 +128,3 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     """
     with _config.CustomObjectScope(custom_objects or {}):
         return get(config)
-
-
-def __getattr__(name: str) -> Any:
-    """The further names: `carnyx.constraints.max_norm`."""
-    if name in TABLE:
-        return TABLE[name]
-    raise AttributeError(f"module 'carnyx.constraints' has no attribute {name!r}")

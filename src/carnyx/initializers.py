@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,8 @@ import numpy as np
 from carnyx.core import config as _config
 from carnyx.core import dtypes
 from carnyx.core.config import Configurable, snake_case
+from carnyx.core.errors import missing_attribute
+from carnyx.core.fields import declared
 from carnyx.ops import random as host
 from carnyx.random import SeedGenerator, draw_seed, make_default_seed
 
@@ -47,6 +49,14 @@ class Initializer(Configurable):
 
 def _array(value: np.ndarray, dtype: Any) -> Any:
     return host.placed(value.astype(jnp.dtype(dtypes.standardize_dtype(dtype))))
+
+
+def _one_of(initializer: Any, argument: str, known: Sequence[Any]) -> None:
+    value = getattr(initializer, argument)
+    if value not in known:
+        words = " or ".join(map(repr, known))
+        kind = type(initializer).__name__
+        raise ValueError(f"{kind}: `{argument}` is one of {words}. Received: {value!r}")
 
 
 class Zeros(Initializer):
@@ -101,6 +111,7 @@ class Identity(Initializer):
         return _array(self.gain * np.eye(*shape, dtype="float32"), dtype)
 
 
+@declared
 class STFT(Initializer):
     """The kernels of a short-time Fourier transform, for weights [frame, 1, N / 2 + 1].
 
@@ -116,27 +127,21 @@ class STFT(Initializer):
     [[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -1.0, 1.0], [1.0, 0.0, -1.0]]
     """
 
-    SCALES: Mapping[str | None, Callable[[Any], Any]] = {
+    SCALES = {
         "density": lambda w: 1 / np.sqrt(np.sum(w * w)),
         "spectrum": lambda w: 1 / np.abs(np.sum(w)),
         None: lambda w: 1,
     }
 
-    def __init__(
-        self,
-        side: str = "real",
-        window: Any = "hann",
-        scaling: str | None = "density",
-        periodic: bool = False,
-    ) -> None:
-        if side not in ("real", "imag"):
-            raise ValueError(f"STFT: `side` is 'real' or 'imag'. Received: side={side!r}")
-        if scaling not in self.SCALES:
-            raise ValueError(
-                f"STFT: `scaling` is one of {list(self.SCALES)}. Received: scaling={scaling!r}"
-            )
-        self.side, self.window, self.scaling, self.periodic = side, window, scaling, periodic
-        if isinstance(window, str):
+    side: str = "real"
+    window: Any = "hann"
+    scaling: str | None = "density"
+    periodic: bool = False
+
+    def _set_up(self) -> None:
+        _one_of(self, "side", ("real", "imag"))
+        _one_of(self, "scaling", tuple(self.SCALES))
+        if isinstance(self.window, str):
             self._window(1)  # an unknown name is an error here
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
@@ -292,6 +297,7 @@ def compute_fans(
     return shape[-2] * window, shape[-1] * window
 
 
+@declared
 class VarianceScaling(RandomInitializer):
     """Random numbers of variance scale / n, so that signals keep their size through layers.
 
@@ -308,32 +314,20 @@ class VarianceScaling(RandomInitializer):
     True
     """
 
-    MODES = ("fan_in", "fan_out", "fan_avg")
-    DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
+    scale: float = 1.0
+    mode: str = "fan_in"
+    distribution: str = "truncated_normal"
+    seed: Any = None
+    input_axes: Sequence[int] | None = None
+    output_axes: Sequence[int] | None = None
 
-    def __init__(
-        self,
-        scale: float = 1.0,
-        mode: str = "fan_in",
-        distribution: str = "truncated_normal",
-        seed: Any = None,
-        input_axes: Sequence[int] | None = None,
-        output_axes: Sequence[int] | None = None,
-    ) -> None:
-        if scale <= 0:
-            raise ValueError(f"VarianceScaling: `scale` is above 0. Received: scale={scale}")
-        if mode not in self.MODES:
-            raise ValueError(f"VarianceScaling: `mode` is one of {self.MODES}. Received: {mode!r}")
-        distribution = distribution.lower()
-        distribution = "truncated_normal" if distribution == "normal" else distribution
-        if distribution not in self.DISTRIBUTIONS:
-            raise ValueError(
-                f"VarianceScaling: `distribution` is one of {self.DISTRIBUTIONS}. "
-                f"Received: {distribution!r}"
-            )
-        self.scale, self.mode, self.distribution = scale, mode, distribution
-        self.input_axes, self.output_axes = input_axes, output_axes
-        super().__init__(seed)
+    def _set_up(self) -> None:
+        if self.scale <= 0:
+            raise ValueError(f"VarianceScaling: `scale` is above 0. Received: scale={self.scale}")
+        word = self.distribution.lower()
+        self.distribution = "truncated_normal" if word == "normal" else word
+        _one_of(self, "mode", ("fan_in", "fan_out", "fan_avg"))
+        _one_of(self, "distribution", ("truncated_normal", "untruncated_normal", "uniform"))
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
         fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
@@ -348,18 +342,13 @@ class VarianceScaling(RandomInitializer):
         return self._scaled("truncated_normal", shape, dtype, 0.0, stddev)
 
 
+@declared
 class _Recipe(VarianceScaling):
     """A VarianceScaling of fixed scale, mode and distribution."""
 
-    recipe: tuple[float, str, str]
-
-    def __init__(
-        self,
-        seed: Any = None,
-        input_axes: Sequence[int] | None = None,
-        output_axes: Sequence[int] | None = None,
-    ) -> None:
-        super().__init__(*self.recipe, seed, input_axes, output_axes)
+    scale: ClassVar[float]
+    mode: ClassVar[str]
+    distribution: ClassVar[str]
 
 
 class GlorotUniform(_Recipe):
@@ -369,7 +358,7 @@ class GlorotUniform(_Recipe):
     True
     """
 
-    recipe = (1.0, "fan_avg", "uniform")
+    scale, mode, distribution = 1.0, "fan_avg", "uniform"
 
 
 class GlorotNormal(_Recipe):
@@ -379,7 +368,7 @@ class GlorotNormal(_Recipe):
     (4, 2)
     """
 
-    recipe = (1.0, "fan_avg", "truncated_normal")
+    scale, mode, distribution = 1.0, "fan_avg", "truncated_normal"
 
 
 class LecunUniform(_Recipe):
@@ -389,7 +378,7 @@ class LecunUniform(_Recipe):
     True
     """
 
-    recipe = (1.0, "fan_in", "uniform")
+    scale, mode, distribution = 1.0, "fan_in", "uniform"
 
 
 class LecunNormal(_Recipe):
@@ -399,7 +388,7 @@ class LecunNormal(_Recipe):
     (4, 2)
     """
 
-    recipe = (1.0, "fan_in", "truncated_normal")
+    scale, mode, distribution = 1.0, "fan_in", "truncated_normal"
 
 
 class HeUniform(_Recipe):
@@ -409,7 +398,7 @@ class HeUniform(_Recipe):
     True
     """
 
-    recipe = (2.0, "fan_in", "uniform")
+    scale, mode, distribution = 2.0, "fan_in", "uniform"
 
 
 class HeNormal(_Recipe):
@@ -419,7 +408,7 @@ class HeNormal(_Recipe):
     (4, 2)
     """
 
-    recipe = (2.0, "fan_in", "truncated_normal")
+    scale, mode, distribution = 2.0, "fan_in", "truncated_normal"
 
 
 class Orthogonal(RandomInitializer):
@@ -472,7 +461,7 @@ CLASSES: list[type[Initializer]] = [
     for found in list(vars().values())
     if isinstance(found, type) and issubclass(found, Initializer) and found not in _BASES
 ]
-# Every name by which a program or a file may ask for an initializer.
+# Every name by which a program or a file may ask for an initializer, attributes of this module too.
 TABLE: dict[str, type[Initializer]] = {
     **{cls.__name__: cls for cls in CLASSES},
     **{snake_case(cls.__name__): cls for cls in CLASSES},
@@ -484,8 +473,10 @@ TABLE: dict[str, type[Initializer]] = {
     "uniform": RandomUniform,
     "zero": Zeros,
 }
+globals().update(TABLE)
 
 __all__ = ["Initializer", *TABLE, "deserialize", "get", "serialize"]  # noqa: PLE0604  # from the table
+__getattr__ = missing_attribute(__name__, __all__)
 
 
 class _Given:
@@ -527,10 +518,3 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     """
     with _config.CustomObjectScope(custom_objects or {}):
         return get(config)
-
-
-def __getattr__(name: str) -> Any:
-    """The further names: `carnyx.initializers.glorot_uniform`."""
-    if name in TABLE:
-        return TABLE[name]
-    raise AttributeError(f"module 'carnyx.initializers' has no attribute {name!r}")

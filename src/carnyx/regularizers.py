@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from carnyx.core import config as _config
 from carnyx.core.config import Configurable, snake_case
+from carnyx.core.errors import missing_attribute
 
 
 class Regularizer(Configurable):
@@ -114,14 +115,16 @@ class OrthogonalRegularizer(Regularizer):
 
 
 _CLASSES = (L1, L1L2, L2, OrthogonalRegularizer)
-# Every name by which a program or a file may ask for a regularizer.
+# Every name by which a program or a file may ask for a regularizer, attributes of this module too.
 TABLE: dict[str, Any] = {
     **{cls.__name__: cls for cls in _CLASSES},
     **{snake_case(cls.__name__): cls for cls in _CLASSES},
     "l1_l2": L1L2,
 }
+globals().update(TABLE)
 
 __all__ = ["Regularizer", *TABLE, "deserialize", "get", "serialize"]  # noqa: PLE0604  # the table
+__getattr__ = missing_attribute(__name__, __all__)
 
 
 def get(identifier: Any) -> Any:
@@ -146,10 +149,3 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     """
     with _config.CustomObjectScope(custom_objects or {}):
         return get(config)
-
-
-def __getattr__(name: str) -> Any:
-    """The further names: `carnyx.regularizers.l2`."""
-    if name in TABLE:
-        return TABLE[name]
-    raise AttributeError(f"module 'carnyx.regularizers' has no attribute {name!r}")

@@ -4,7 +4,7 @@
 hold the formulas and their classes, `base.py` weights and reduction, `targets.py` the errors for
 targets that do not fit.
 """
-# ruff: noqa: F401  # the tables hold what is imported
+# ruff: noqa: F403, F405  # each family says in its `__all__` what is public
 
 from __future__ import annotations
 
@@ -12,56 +12,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from carnyx.core import config as _config
-from carnyx.losses.alignment import CTC, ctc
+from carnyx.core.errors import missing_attribute as _missing_attribute
+from carnyx.losses.alignment import *
 from carnyx.losses.base import Loss, LossFunctionWrapper
-from carnyx.losses.margin import (
-    CategoricalHinge,
-    Hinge,
-    SquaredHinge,
-    categorical_hinge,
-    hinge,
-    squared_hinge,
-)
-from carnyx.losses.overlap import Dice, Tversky, dice, tversky
-from carnyx.losses.probabilistic import (
-    BinaryCrossentropy,
-    BinaryFocalCrossentropy,
-    CategoricalCrossentropy,
-    CategoricalFocalCrossentropy,
-    CategoricalGeneralizedCrossEntropy,
-    KLDivergence,
-    Poisson,
-    SparseCategoricalCrossentropy,
-    binary_crossentropy,
-    binary_focal_crossentropy,
-    categorical_crossentropy,
-    categorical_focal_crossentropy,
-    categorical_generalized_cross_entropy,
-    kl_divergence,
-    poisson,
-    sparse_categorical_crossentropy,
-)
-from carnyx.losses.regression import (
-    CosineSimilarity,
-    Huber,
-    LogCosh,
-    MeanAbsoluteError,
-    MeanAbsolutePercentageError,
-    MeanSquaredError,
-    MeanSquaredLogarithmicError,
-    cosine_similarity,
-    huber,
-    log_cosh,
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    mean_squared_error,
-    mean_squared_logarithmic_error,
-)
-from carnyx.losses.similarity import Circle, circle
+from carnyx.losses.margin import *
+from carnyx.losses.overlap import *
+from carnyx.losses.probabilistic import *
+from carnyx.losses.regression import *
+from carnyx.losses.similarity import *
 
 # The classes that are imported above, but for the bases.
 CLASSES = {name: cls for name, cls in list(vars().items()) if hasattr(cls, "function")}
-# Further names of functions.
+# Further names of functions, which are attributes of this module too.
 MORE_NAMES = {
     "mse MSE": mean_squared_error,
     "mae MAE": mean_absolute_error,
@@ -75,9 +37,12 @@ FUNCTIONS = {
     **{cls.function.__name__: cls.function for cls in CLASSES.values()},
     **{name: function for names, function in MORE_NAMES.items() for name in names.split()},
 }
+globals().update(FUNCTIONS)
 TABLE = {"Loss": Loss, "LossFunctionWrapper": LossFunctionWrapper, **CLASSES, **FUNCTIONS}
 
 __all__ = [*TABLE, "as_loss", "deserialize", "get", "serialize"]  # noqa: PLE0604  # made from the table
+
+__getattr__ = _missing_attribute(__name__, __all__)
 
 
 def get(identifier: Any) -> Any:
@@ -119,10 +84,3 @@ def deserialize(name: Any, custom_objects: Mapping[str, Any] | None = None) -> A
     """
     with _config.CustomObjectScope(custom_objects or {}):
         return get(name)
-
-
-def __getattr__(name: str) -> Any:
-    """The further names of functions: `carnyx.losses.mse`."""
-    if name in FUNCTIONS:
-        return FUNCTIONS[name]
-    raise AttributeError(f"module 'carnyx.losses' has no attribute {name!r}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx.losses.base import PlainLoss
+from carnyx.losses.base import LossFunctionWrapper
 from carnyx.losses.targets import expects
 from carnyx.ops.ctc import ctc_loss
 
@@ -41,5 +41,8 @@ def ctc(y_true: Any, y_pred: Any) -> Any:
     return ctc_loss(y_true, y_pred, jnp.sum(y_true != 0, axis=-1), frames)
 
 
-class CTC(PlainLoss, function=ctc):
+class CTC(LossFunctionWrapper, function=ctc):
     """Connectionist temporal classification (Graves et al. 2006)."""
+
+
+__all__ = "CTC ctc".split()

@@ -7,9 +7,8 @@ they take, and the errors for others, in `targets.py`.
 from __future__ import annotations
 
 import inspect
-import types
-from dataclasses import fields
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -216,6 +215,7 @@ class Loss(Configurable):
         return f"<{type(self).__name__} name={self.name}>"
 
 
+@dataclass_transform(eq_default=False)
 class FunctionConfig(Configurable):
     """Config of an object made of a function `fn` and keyword arguments for it."""
 
@@ -225,10 +225,11 @@ class FunctionConfig(Configurable):
     _home = "losses"  # the module whose functions a config may name
 
     def __init_subclass__(cls, function: Any = None, name: str | None = None) -> None:
-        """A class for one function has its documentation too.
+        """A class for one function is a dataclass, and has the function's documentation too.
 
-        A dataclass gives the function all its fields that the base class does not know; others
-        have the function's name (or `name`) as the default of the constructor's `name`.
+        Its own fields are the function's arguments. The fields of the wrapper, which type checkers
+        take for keyword-only, follow them where the class does not say otherwise; the default of
+        `name` is the function's name (or `name`).
         """
         super().__init_subclass__()
         if function is not None:
@@ -236,11 +237,22 @@ class FunctionConfig(Configurable):
             made.function = staticmethod(function)
             own, more = (inspect.cleandoc(it.__doc__ or "") for it in (cls, function))
             made.__doc__ = f"{own}\n\n`{function.__name__}`: {more}\n"
-            if not inspect.get_annotations(cls):
-                made.__init__ = _with_name(made.__init__, name or function.__name__)
+            if "name" not in vars(cls):
+                made.name = name or function.__name__
+            declared = inspect.get_annotations(cls)
+            for key, kind in inspect.get_annotations(cls._wrapper()).items():
+                declared.setdefault(key, kind)
+            made.__annotations__ = {key: kind for key, kind in declared.items() if key != "_"}
+            dataclass(eq=False, repr=False, match_args=False)(cls)
 
-    def _fields(self: Any) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    @classmethod
+    def _wrapper(cls) -> Any:
+        """The class that wraps any function of this kind: LossFunctionWrapper, say."""
+        return cls.__mro__[cls.__mro__.index(FunctionConfig) - 1]
+
+    def __post_init__(self: Any) -> None:
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        self._wrapper().__init__(self, self.function, **given)
 
     def _wrap(self, fn: Any, kwargs: dict[str, Any]) -> None:
         """Keeps the function and its arguments, which are attributes too where none is so named."""
@@ -275,24 +287,23 @@ class FunctionConfig(Configurable):
         return deserialize(fn)
 
 
-def _with_name(constructor: Any, name: str) -> Any:
-    """The constructor again, with this default of its argument `name`; all arguments have one."""
-    code, defaults = constructor.__code__, constructor.__defaults__
-    arguments = code.co_varnames[1 : code.co_argcount]
-    given = dict(zip(arguments, defaults, strict=True)) | {"name": name}
-    twin = types.FunctionType(
-        code, constructor.__globals__, None, tuple(given.values()), constructor.__closure__
-    )
-    twin.__annotations__ = constructor.__annotations__
-    return twin
-
-
 class LossFunctionWrapper(FunctionConfig, Loss):
     """A loss made of a function `fn(y_true, y_pred, **kwargs)` of unreduced values.
 
     >>> float(LossFunctionWrapper(lambda t, p: abs(t - p), reduction="sum")([1.0, 2.0], [0.0, 5.0]))
     4.0
+    >>> def power(y_true, y_pred, exponent=3.0):
+    ...     return jnp.mean(jnp.abs(y_pred - y_true) ** exponent, axis=-1)
+    >>> class Power(LossFunctionWrapper, function=power):
+    ...     exponent: float = 3.0
+    >>> Power(), float(Power(2.0, "sum")([[0.0], [0.0]], [[1.0], [2.0]]))
+    (<Power name=power>, 5.0)
     """
+
+    _: KW_ONLY
+    reduction: str | None = "sum_over_batch_size"
+    name: Any = None
+    dtype: Any = None
 
     def __init__(
         self,
@@ -306,29 +317,7 @@ class LossFunctionWrapper(FunctionConfig, Loss):
         self.targets = getattr(fn, "targets", None)
         self._wrap(fn, kwargs)
 
-    def __post_init__(self) -> None:
-        LossFunctionWrapper.__init__(self, self.function, **self._fields())
-
     def call(self, y_true: Any, y_pred: Any) -> Any:
         if not isinstance(y_pred, (list, tuple, dict)) and self.targets not in target_rules.WHOLE:
             y_true, y_pred = same_rank(y_true, y_pred)
         return self.fn(y_true, y_pred, **self._fn_kwargs)
-
-
-class PlainLoss(LossFunctionWrapper):
-    """A loss of a function without further arguments, which a subclass names.
-
-    >>> def cubic(y_true, y_pred):
-    ...     return jnp.mean(jnp.abs(y_pred - y_true) ** 3, axis=-1)
-    >>> class Cubic(PlainLoss, function=cubic): ...
-    >>> Cubic(), float(Cubic("sum")([[0.0], [0.0]], [[1.0], [2.0]]))
-    (<Cubic name=cubic>, 9.0)
-    """
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(self.function, reduction, name, dtype)

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx.losses.base import PlainLoss, pair
+from carnyx.losses.base import LossFunctionWrapper, pair
 from carnyx.losses.targets import expects
 
 
@@ -57,13 +57,16 @@ def categorical_hinge(y_true: Any, y_pred: Any) -> Any:
     return jnp.maximum(wrong - right + 1.0, 0.0)
 
 
-class Hinge(PlainLoss, function=hinge):
+class Hinge(LossFunctionWrapper, function=hinge):
     """The hinge loss."""
 
 
-class SquaredHinge(PlainLoss, function=squared_hinge):
+class SquaredHinge(LossFunctionWrapper, function=squared_hinge):
     """The squared hinge loss."""
 
 
-class CategoricalHinge(PlainLoss, function=categorical_hinge):
+class CategoricalHinge(LossFunctionWrapper, function=categorical_hinge):
     """The hinge loss of one-hot classes."""
+
+
+__all__ = "CategoricalHinge Hinge SquaredHinge categorical_hinge hinge squared_hinge".split()

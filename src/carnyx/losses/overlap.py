@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -42,7 +41,6 @@ def tversky(
     return 1 - both / (both + alpha * missed + beta * wrong + dtypes.epsilon())
 
 
-@dataclass(eq=False, repr=False)
 class Dice(LossFunctionWrapper, function=dice):
     """The Dice loss.
 
@@ -56,7 +54,6 @@ class Dice(LossFunctionWrapper, function=dice):
     dtype: Any = None
 
 
-@dataclass(eq=False, repr=False)
 class Tversky(LossFunctionWrapper, function=tversky):
     """The Tversky loss."""
 
@@ -66,3 +63,6 @@ class Tversky(LossFunctionWrapper, function=tversky):
     name: str | None = "tversky"
     axis: Any = None
     dtype: Any = None
+
+
+__all__ = "Dice Tversky dice tversky".split()

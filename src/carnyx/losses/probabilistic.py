@@ -7,7 +7,6 @@ Their arithmetic is in `ops/crossentropy.py`; weights, masks and reduction are i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 
 from carnyx.core import dtypes
 from carnyx.core.state import set_mask
-from carnyx.losses.base import LossFunctionWrapper, PlainLoss, pair
+from carnyx.losses.base import LossFunctionWrapper, pair
 from carnyx.losses.targets import expects
 from carnyx.ops import crossentropy
 
@@ -210,15 +209,14 @@ def sparse_categorical_crossentropy(
     return values
 
 
-class KLDivergence(PlainLoss, function=kl_divergence):
+class KLDivergence(LossFunctionWrapper, function=kl_divergence):
     """The Kullback-Leibler divergence."""
 
 
-class Poisson(PlainLoss, function=poisson):
+class Poisson(LossFunctionWrapper, function=poisson):
     """The negative log-likelihood of counts without its constant."""
 
 
-@dataclass(eq=False, repr=False)
 class BinaryCrossentropy(LossFunctionWrapper, function=binary_crossentropy):
     """The cross-entropy of yes-or-no targets.
 
@@ -229,12 +227,8 @@ class BinaryCrossentropy(LossFunctionWrapper, function=binary_crossentropy):
     from_logits: bool = False
     label_smoothing: float = 0.0
     axis: int = -1
-    reduction: str | None = "sum_over_batch_size"
-    name: str | None = "binary_crossentropy"
-    dtype: Any = None
 
 
-@dataclass(eq=False, repr=False)
 class BinaryFocalCrossentropy(LossFunctionWrapper, function=binary_focal_crossentropy):
     """The focal loss of yes-or-no targets."""
 
@@ -244,24 +238,16 @@ class BinaryFocalCrossentropy(LossFunctionWrapper, function=binary_focal_crossen
     from_logits: bool = False
     label_smoothing: float = 0.0
     axis: int = -1
-    reduction: str | None = "sum_over_batch_size"
-    name: str | None = "binary_focal_crossentropy"
-    dtype: Any = None
 
 
-@dataclass(eq=False, repr=False)
 class CategoricalCrossentropy(LossFunctionWrapper, function=categorical_crossentropy):
     """The cross-entropy of one-hot targets."""
 
     from_logits: bool = False
     label_smoothing: float = 0.0
     axis: int = -1
-    reduction: str | None = "sum_over_batch_size"
-    name: str | None = "categorical_crossentropy"
-    dtype: Any = None
 
 
-@dataclass(eq=False, repr=False)
 class CategoricalFocalCrossentropy(LossFunctionWrapper, function=categorical_focal_crossentropy):
     """The focal loss of one-hot targets."""
 
@@ -270,12 +256,8 @@ class CategoricalFocalCrossentropy(LossFunctionWrapper, function=categorical_foc
     from_logits: bool = False
     label_smoothing: float = 0.0
     axis: int = -1
-    reduction: str | None = "sum_over_batch_size"
-    name: str | None = "categorical_focal_crossentropy"
-    dtype: Any = None
 
 
-@dataclass(eq=False, repr=False)
 class SparseCategoricalCrossentropy(LossFunctionWrapper, function=sparse_categorical_crossentropy):
     """The cross-entropy of integer labels."""
 
@@ -305,19 +287,24 @@ def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) ->
     return (1 - right**q) / q
 
 
-@dataclass(eq=False, repr=False)
 class CategoricalGeneralizedCrossEntropy(
     LossFunctionWrapper, function=categorical_generalized_cross_entropy
 ):
     """The generalised cross-entropy."""
 
     q: float = 0.5
-    reduction: str | None = "sum_over_batch_size"
-    name: str | None = "categorical_generalized_cross_entropy"
-    dtype: Any = None
 
     def __post_init__(self) -> None:
         if not 0 < self.q < 1:
             kind = type(self).__name__
             raise ValueError(f"{kind}: q lies between 0 and 1. Received: q={self.q!r}")
         super().__post_init__()
+
+
+__all__ = """
+    BinaryCrossentropy BinaryFocalCrossentropy CategoricalCrossentropy CategoricalFocalCrossentropy
+    CategoricalGeneralizedCrossEntropy KLDivergence Poisson SparseCategoricalCrossentropy
+    binary_crossentropy binary_focal_crossentropy categorical_crossentropy
+    categorical_focal_crossentropy categorical_generalized_cross_entropy kl_divergence poisson
+    sparse_categorical_crossentropy
+""".split()

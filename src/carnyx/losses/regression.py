@@ -7,14 +7,13 @@ y is y_true and f is y_pred in the formulas; means are over the last axis. Cross
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from carnyx.core import dtypes
-from carnyx.losses.base import LossFunctionWrapper, PlainLoss, pair
+from carnyx.losses.base import LossFunctionWrapper, pair
 from carnyx.losses.targets import expects
 
 
@@ -115,24 +114,23 @@ def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     return -cosine(y_true, y_pred, axis)
 
 
-class MeanSquaredError(PlainLoss, function=mean_squared_error):
+class MeanSquaredError(LossFunctionWrapper, function=mean_squared_error):
     """The mean of squared errors."""
 
 
-class MeanAbsoluteError(PlainLoss, function=mean_absolute_error):
+class MeanAbsoluteError(LossFunctionWrapper, function=mean_absolute_error):
     """The mean of absolute errors."""
 
 
-class MeanAbsolutePercentageError(PlainLoss, function=mean_absolute_percentage_error):
+class MeanAbsolutePercentageError(LossFunctionWrapper, function=mean_absolute_percentage_error):
     """The mean of relative errors in percent."""
 
 
-class MeanSquaredLogarithmicError(PlainLoss, function=mean_squared_logarithmic_error):
+class MeanSquaredLogarithmicError(LossFunctionWrapper, function=mean_squared_logarithmic_error):
     """The mean of squared differences of logarithms."""
 
 
-@dataclass(eq=False, repr=False)
-class Huber(LossFunctionWrapper, function=huber):
+class Huber(LossFunctionWrapper, function=huber, name="huber_loss"):
     """Squared for errors up to `delta` (above 0), linear beyond.
 
     >>> float(Huber(delta=2.0)([[0.0]], [[4.0]]))
@@ -140,20 +138,20 @@ class Huber(LossFunctionWrapper, function=huber):
     """
 
     delta: float = 1.0
-    reduction: str | None = "sum_over_batch_size"
-    name: str | None = "huber_loss"
-    dtype: Any = None
 
 
-class LogCosh(PlainLoss, function=log_cosh):
+class LogCosh(LossFunctionWrapper, function=log_cosh):
     """The logarithm of the hyperbolic cosine of the error."""
 
 
-@dataclass(eq=False, repr=False)
 class CosineSimilarity(LossFunctionWrapper, function=cosine_similarity):
     """Minus the cosine of the angle between targets and predictions."""
 
     axis: int = -1
-    reduction: str | None = "sum_over_batch_size"
-    name: str | None = "cosine_similarity"
-    dtype: Any = None
+
+
+__all__ = """
+    CosineSimilarity Huber LogCosh MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError
+    MeanSquaredLogarithmicError cosine_similarity huber log_cosh mean_absolute_error
+    mean_absolute_percentage_error mean_squared_error mean_squared_logarithmic_error
+""".split()

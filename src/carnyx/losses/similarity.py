@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -57,16 +56,15 @@ def circle(
     return values
 
 
-@dataclass(eq=False, repr=False)
 class Circle(LossFunctionWrapper, function=circle):
     """The circle loss of integer labels and unit embeddings."""
 
     gamma: float = 80.0
     margin: float = 0.4
     remove_diagonal: bool = True
-    reduction: str | None = "sum_over_batch_size"
-    name: str | None = "circle"
-    dtype: Any = None
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return self.fn(y_true, y_pred, **self._fn_kwargs)
+
+
+__all__ = "Circle circle".split()

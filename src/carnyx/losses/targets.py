@@ -8,7 +8,7 @@ below give each kind's rule. The losses themselves are in `regression.py`, `prob
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,13 +34,6 @@ def expects(kind: str) -> Callable[[Any], Any]:
     return mark
 
 
-class Problem(NamedTuple):
-    """What is wrong with some targets, and what to do about it."""
-
-    what: str
-    remedy: str
-
-
 class Targets(NamedTuple):
     """One output's targets beside the loss that is to read them."""
 
@@ -54,9 +47,16 @@ class Targets(NamedTuple):
         return self.output[self.axis] if self.output else None
 
     @property
-    def without_class(self) -> tuple[int | None, ...]:
+    def are_one_hot(self) -> bool:
+        """Whether they have the output's shape."""
+        return fits(self.values.shape, self.output)
+
+    @property
+    def are_labels(self) -> bool:
+        """Whether they have its shape without the axis of the classes, or with size 1 there."""
         axis = self.axis % len(self.output)
-        return self.output[:axis] + self.output[axis + 1 :]
+        reduced = self.output[:axis] + self.output[axis + 1 :]
+        return any(fits(self.values.shape, shape) for shape in (reduced, (*reduced, 1)))
 
 
 def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
@@ -90,128 +90,120 @@ def first_bad(values: np.ndarray, bad: np.ndarray) -> str:
     return f"{values[position]}{row}" + (f" (and {count - 1} more)" if count > 1 else "")
 
 
-def _shape_problem(targets: Targets) -> Problem | None:
-    if squeezes(targets.values.shape, targets.output):
-        return None
-    return Problem(
-        "have another shape than the output, and would be broadcast against it or fail",
-        "give one target per output value: reshape or select columns of the targets, or change "
-        "the number of units of the last layer",
-    )
+# What is wrong with some targets, and what to do about it.
+Problems = Iterator[tuple[str, str]]
 
 
-def _binary_problem(targets: Targets) -> Problem | None:
+def _shape(targets: Targets) -> Problems:
+    if not squeezes(targets.values.shape, targets.output):
+        yield (
+            "have another shape than the output, and would be broadcast against it or fail",
+            "give one target per output value: reshape or select columns of the targets, or "
+            "change the number of units of the last layer",
+        )
+
+
+def _binary(targets: Targets) -> Problems:
     bad = ~((targets.values >= 0) & (targets.values <= 1))
-    if not bad.any():
-        return None
-    return Problem(
-        f"hold {first_bad(targets.values, bad)}, which is no probability",
-        "map two classes to 0 and 1 (targets of -1 and 1: (y + 1) / 2); for more than two classes "
-        "use a softmax output with loss='sparse_categorical_crossentropy'",
-    )
+    if bad.any():
+        yield (
+            f"hold {first_bad(targets.values, bad)}, which is no probability",
+            "map two classes to 0 and 1 (targets of -1 and 1: (y + 1) / 2); for more than two "
+            "classes use a softmax output with loss='sparse_categorical_crossentropy'",
+        )
 
 
-def _one_hot_problem(targets: Targets) -> Problem | None:
-    shape, classes = targets.values.shape, targets.classes
-    if fits(shape, targets.output):
-        return None
-    reduced = targets.without_class
-    if fits(shape, reduced) or fits(shape, (*reduced, 1)):
-        return Problem(
+def _one_hot(targets: Targets) -> Problems:
+    if targets.are_one_hot:
+        return
+    classes = targets.classes
+    if targets.are_labels:
+        yield (
             f"look like integer labels, one number where a row of {classes} is wanted",
             "use loss='sparse_categorical_crossentropy', or one-hot the labels with "
             f"keras.utils.to_categorical(y, num_classes={classes})",
         )
-    return Problem(
+    yield (
         f"have a shape that does not match an output of {classes} classes",
         "make the last layer's units and the number of columns of the targets the same",
     )
 
 
-def _labels_shape_problem(targets: Targets) -> Problem | None:
-    shape, reduced = targets.values.shape, targets.without_class
-    if fits(shape, reduced) or fits(shape, (*reduced, 1)):
-        return None
-    if fits(shape, targets.output):
-        return Problem(
+def _labels(targets: Targets) -> Problems:
+    if targets.are_labels:
+        return
+    if targets.are_one_hot:
+        yield (
             "look one-hot: they have the shape of the output",
             "use loss='categorical_crossentropy', or turn the rows into labels with "
             "numpy.argmax(y, axis=-1)",
         )
-    return Problem(
+    yield (
         "have a shape that is not that of one label per prediction",
         "give one integer per prediction",
     )
 
 
-def _labels_value_problem(targets: Targets) -> Problem | None:
+def _label_values(targets: Targets) -> Problems:
     values, classes = targets.values, targets.classes
-    if values.dtype.kind == "f":
-        bad = ~(values == np.floor(values))
-        if bad.any():
-            return Problem(
-                f"hold {first_bad(values, bad)}, which is no integer",
-                "give integer labels; for targets that are probabilities use "
-                "loss='categorical_crossentropy', for measurements loss='mean_squared_error'",
-            )
+    bad = values != np.floor(values) if values.dtype.kind == "f" else np.zeros((), bool)
+    if bad.any():
+        yield (
+            f"hold {first_bad(values, bad)}, which is no integer",
+            "give integer labels; for targets that are probabilities use "
+            "loss='categorical_crossentropy', for measurements loss='mean_squared_error'",
+        )
     outside = values < 0
     if classes is not None:
         outside = outside | (values >= classes)
     if targets.ignore_class is not None:
         outside = outside & (values != targets.ignore_class)
-    if not outside.any():
-        return None
-    return Problem(
-        f"hold the label {first_bad(values, outside)}, which is not in [0, {classes})",
-        "number the classes from 0, and give the last layer as many units as there are classes "
-        "(ignore_class=... in SparseCategoricalCrossentropy leaves a label out)",
-    )
+    if outside.any():
+        yield (
+            f"hold the label {first_bad(values, outside)}, which is not in [0, {classes})",
+            "number the classes from 0, and give the last layer as many units as there are classes "
+            "(ignore_class=... in SparseCategoricalCrossentropy leaves a label out)",
+        )
 
 
-def _sequences_problem(targets: Targets) -> Problem | None:
-    output, shape = targets.output, targets.values.shape
-    if len(output) != 3:
-        return Problem(
+def _sequences(targets: Targets) -> Problems:
+    if len(targets.output) != 3:
+        yield (
             "are held against an output that has no time",
             "make the output [batch, time, classes]: logits of each frame, the blank being class 0",
         )
-    if len(shape) != 2:
-        return Problem(
-            f"have {len(shape)} axes", "give one row of labels for each sample, padded with 0"
+    if (axes := targets.values.ndim) != 2:
+        yield f"have {axes} axes", "give one row of labels for each sample, padded with 0"
+
+
+def _numbers(targets: Targets) -> Problems:
+    if targets.values.dtype.kind in "OUSMm":
+        yield (
+            "are no numbers",
+            "turn class names into integers, e.g. with numpy.unique(y, return_inverse=True)[1]",
         )
-    return None
-
-
-def _type_problem(targets: Targets) -> Problem | None:
-    if targets.values.dtype.kind not in "OUSMm":
-        return None
-    return Problem(
-        "are no numbers",
-        "turn class names into integers, e.g. with numpy.unique(y, return_inverse=True)[1]",
-    )
 
 
 # Kind of targets -> what is looked at, in this order.
-CHECKS: dict[str, tuple[Callable[[Targets], Problem | None], ...]] = {
-    "same": (_type_problem, _shape_problem),
-    "binary": (_type_problem, _shape_problem, _binary_problem),
-    "one_hot": (_type_problem, _one_hot_problem),
-    "labels": (_type_problem, _labels_shape_problem, _labels_value_problem),
-    "sequences": (_type_problem, _sequences_problem, _labels_value_problem),
+CHECKS: dict[str, tuple[Callable[[Targets], Problems], ...]] = {
+    "same": (_numbers, _shape),
+    "binary": (_numbers, _shape, _binary),
+    "one_hot": (_numbers, _one_hot),
+    "labels": (_numbers, _labels, _label_values),
+    "sequences": (_numbers, _sequences, _label_values),
 }
 
 
 def check(kind: str, targets: Targets, loss: str, where: str, output_name: str | None) -> None:
     """Raises ValueError if targets do not fit a loss of this kind."""
     for look in CHECKS[kind]:
-        problem = look(targets)
-        if problem is not None:
+        for what, remedy in look(targets):
             of_output = f" of output '{output_name}'" if output_name else ""
             expected = EXPECTED[kind].format(classes=targets.classes)
             raise ValueError(
                 f"{where}(): the targets{of_output} do not fit loss '{loss}': they "
-                f"{problem.what}.\n"
+                f"{what}.\n"
                 f"  Received: {targets.values.dtype} targets of shape {targets.values.shape}\n"
                 f"  Expected: {expected}; the output has shape {targets.output}\n"
-                f"  Remedy: {problem.remedy}."
+                f"  Remedy: {remedy}."
             )

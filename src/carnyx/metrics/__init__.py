@@ -4,7 +4,7 @@
 losses), `confusion.py` (counts at thresholds), `operating.py`, `fscore.py`, `overlap.py` and
 `correlation.py` the rest.
 """
-# ruff: noqa: F401  # the tables hold what is imported
+# ruff: noqa: F403, F405  # each family says in its `__all__` what is public
 
 from __future__ import annotations
 
@@ -14,69 +14,16 @@ from typing import Any
 
 from carnyx import losses as _losses
 from carnyx.core import config as _config
-from carnyx.metrics.accuracy import (
-    Accuracy,
-    BinaryAccuracy,
-    CategoricalAccuracy,
-    SparseCategoricalAccuracy,
-    SparseTopKCategoricalAccuracy,
-    TopKCategoricalAccuracy,
-    binary_accuracy,
-    categorical_accuracy,
-    sparse_categorical_accuracy,
-    sparse_top_k_categorical_accuracy,
-    top_k_categorical_accuracy,
-)
+from carnyx.core.errors import missing_attribute as _missing_attribute
+from carnyx.metrics.accuracy import *
 from carnyx.metrics.base import Metric
-from carnyx.metrics.confusion import (
-    AUC,
-    FalseNegatives,
-    FalsePositives,
-    Precision,
-    Recall,
-    TrueNegatives,
-    TruePositives,
-)
-from carnyx.metrics.correlation import (
-    ConcordanceCorrelation,
-    PearsonCorrelation,
-    R2Score,
-    concordance_correlation,
-    pearson_correlation,
-)
-from carnyx.metrics.fscore import F1Score, FBetaScore
-from carnyx.metrics.operating import (
-    PrecisionAtRecall,
-    RecallAtPrecision,
-    SensitivityAtSpecificity,
-    SpecificityAtSensitivity,
-)
-from carnyx.metrics.overlap import (
-    BinaryIoU,
-    ConfusionMatrix,
-    IoU,
-    MeanIoU,
-    OneHotIoU,
-    OneHotMeanIoU,
-)
-from carnyx.metrics.reduction import Mean, MeanMetricWrapper, Sum
-from carnyx.metrics.regression import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    CategoricalHinge,
-    CosineSimilarity,
-    Hinge,
-    KLDivergence,
-    LogCoshError,
-    MeanAbsoluteError,
-    MeanAbsolutePercentageError,
-    MeanSquaredError,
-    MeanSquaredLogarithmicError,
-    Poisson,
-    RootMeanSquaredError,
-    SparseCategoricalCrossentropy,
-    SquaredHinge,
-)
+from carnyx.metrics.confusion import *
+from carnyx.metrics.correlation import *
+from carnyx.metrics.fscore import *
+from carnyx.metrics.operating import *
+from carnyx.metrics.overlap import *
+from carnyx.metrics.reduction import *
+from carnyx.metrics.regression import *
 
 # The classes that are imported above.
 CLASSES: dict[str, type[Metric]] = {
@@ -96,19 +43,13 @@ MORE_NAMES = {
     "kld KLD": KLDivergence,
     "bce BCE": BinaryCrossentropy,
 }
-# Functions that configs may name, and that are attributes of this module.
+# Functions that configs may name, and that are attributes of this module: those imported above too.
 FUNCTIONS: dict[str, Any] = _losses.FUNCTIONS | {
-    f.__name__: f
-    for f in (
-        binary_accuracy,
-        categorical_accuracy,
-        sparse_categorical_accuracy,
-        top_k_categorical_accuracy,
-        sparse_top_k_categorical_accuracy,
-        concordance_correlation,
-        pearson_correlation,
-    )
+    name: found
+    for name, found in list(vars().items())
+    if getattr(found, "__module__", "").startswith(f"{__name__}.") and name not in CLASSES
 }
+globals().update(FUNCTIONS)
 TABLE = {
     **FUNCTIONS,
     **{_config.snake_case(name): cls for name, cls in CLASSES.items()},
@@ -117,6 +58,8 @@ TABLE = {
 }
 
 __all__ = [*CLASSES, *FUNCTIONS, "deserialize", "get", "serialize"]  # noqa: PLE0604  # from tables
+
+__getattr__ = _missing_attribute(__name__, __all__)
 
 
 def get(identifier: Any) -> Any:
@@ -182,10 +125,3 @@ def resolve_accuracy(
     if kind == "crossentropy" and getattr(loss, "from_logits", False):
         return partial(found, from_logits=True)
     return found
-
-
-def __getattr__(name: str) -> Any:
-    """The further names of functions: `carnyx.metrics.mse`."""
-    if name in FUNCTIONS:
-        return FUNCTIONS[name]
-    raise AttributeError(f"module 'carnyx.metrics' has no attribute {name!r}")

@@ -6,7 +6,6 @@ means for given shapes is `resolve_accuracy` in `__init__.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -105,16 +104,13 @@ class Accuracy(PlainMean, function=accuracy):
     """The share of predictions that equal the targets."""
 
 
-@dataclass(eq=False, repr=False)
-class BinaryAccuracy(MeanMetricWrapper, function=binary_accuracy):
+class BinaryAccuracy(PlainMean, function=binary_accuracy):
     """The share of predictions on the right side of a threshold in [0, 1].
 
     >>> float(BinaryAccuracy()([1, 1, 0, 0], [0.98, 1.0, 0.0, 0.6]))
     0.75
     """
 
-    name: str | None = "binary_accuracy"
-    dtype: Any = None
     threshold: float = 0.5
 
 
@@ -126,16 +122,12 @@ class SparseCategoricalAccuracy(PlainMean, function=sparse_categorical_accuracy)
     """The share of rows with the right class on top, integer labels."""
 
 
-@dataclass(eq=False, repr=False)
 class TopKCategoricalAccuracy(MeanMetricWrapper, function=top_k_categorical_accuracy):
     """The share of rows with the right class among the k highest, one-hot targets."""
 
     k: int = 5
-    name: str | None = "top_k_categorical_accuracy"
-    dtype: Any = None
 
 
-@dataclass(eq=False, repr=False)
 class SparseTopKCategoricalAccuracy(MeanMetricWrapper, function=sparse_top_k_categorical_accuracy):
     """The share of rows with the right class among the k highest, integer labels."""
 
@@ -143,3 +135,10 @@ class SparseTopKCategoricalAccuracy(MeanMetricWrapper, function=sparse_top_k_cat
     name: str | None = "sparse_top_k_categorical_accuracy"
     dtype: Any = None
     from_sorted_ids: bool = False
+
+
+__all__ = """
+    Accuracy BinaryAccuracy CategoricalAccuracy SparseCategoricalAccuracy
+    SparseTopKCategoricalAccuracy TopKCategoricalAccuracy binary_accuracy categorical_accuracy
+    sparse_categorical_accuracy sparse_top_k_categorical_accuracy top_k_categorical_accuracy
+""".split()

@@ -64,6 +64,10 @@ class Metric(Configurable):
         self.dtype: str = dtypes.get_policy(dtype or dtypes.floatx()).compute_dtype
         self._variables: list[Variable] = []
 
+    def __post_init__(self: Any) -> None:
+        """For metrics that are dataclasses: their fields are the constructor's arguments."""
+        Metric.__init__(self, self.dtype, self.name)
+
     def add_variable(
         self,
         shape: Sequence[int],

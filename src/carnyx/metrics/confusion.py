@@ -7,6 +7,7 @@ divide them. F-scores are in `fscore.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -121,7 +122,7 @@ class CountMetric(Metric):
     """Keeps some of `COUNTS` at thresholds."""
 
     kept: tuple[str, ...] = COUNTS
-    thresholds: list[float]
+    thresholds: Any
 
     def _add_counts(self, shape: tuple[int, ...]) -> None:
         for name in self.kept:
@@ -206,21 +207,20 @@ class FalseNegatives(_ConditionCount):
     kept = ("false_negatives",)
 
 
+@dataclass(eq=False, repr=False)
 class _Share(CountMetric):
     """kept[0] / (kept[0] + kept[1]) at thresholds."""
 
-    def __init__(
-        self,
-        thresholds: Any = None,
-        top_k: int | None = None,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.top_k = top_k
-        self.class_id = class_id
-        self.thresholds = parse_thresholds(thresholds, 0.5 if top_k is None else LOWEST)
+    thresholds: Any = None
+    top_k: int | None = None
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        default = 0.5 if self.top_k is None else LOWEST
+        self.thresholds = parse_thresholds(self.thresholds, default)
         self._add_counts((len(self.thresholds),))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -261,6 +261,7 @@ class Recall(_Share):
     kept = ("true_positives", "false_negatives")
 
 
+@dataclass(eq=False, repr=False)
 class AUC(CountMetric):
     """The area under the ROC or the precision-recall curve, from counts at thresholds.
 
@@ -283,40 +284,38 @@ class AUC(CountMetric):
     CURVES = ("ROC", "PR", "PRGAIN")
     METHODS = ("interpolation", "minoring", "majoring")
 
-    def __init__(
-        self,
-        num_thresholds: int = 200,
-        curve: str = "ROC",
-        summation_method: str = "interpolation",
-        name: str | None = None,
-        dtype: Any = None,
-        thresholds: Sequence[float] | None = None,
-        multi_label: bool = False,
-        num_labels: int | None = None,
-        label_weights: Sequence[float] | None = None,
-        from_logits: bool = False,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.curve = _one_of("curve", str(curve).upper(), self.CURVES)
-        self.summation_method = _one_of(
-            "summation_method", str(summation_method).lower(), self.METHODS
-        )
-        if thresholds is None and num_thresholds < 2:
-            raise ValueError(f"AUC: num_thresholds must be at least 2. Received: {num_thresholds}")
-        inner = np.arange(1, num_thresholds - 1) / max(num_thresholds - 1, 1)
-        if thresholds is not None:
-            inner = np.sort(parse_thresholds(list(thresholds), 0.5))
+    num_thresholds: int = 200
+    curve: str = "ROC"
+    summation_method: str = "interpolation"
+    name: str | None = None
+    dtype: Any = None
+    thresholds: Sequence[float] | None = None
+    multi_label: bool = False
+    num_labels: int | None = None
+    label_weights: Sequence[float] | None = None
+    from_logits: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.curve = _one_of("curve", str(self.curve).upper(), self.CURVES)
+        method = str(self.summation_method).lower()
+        self.summation_method = _one_of("summation_method", method, self.METHODS)
+        count = self.num_thresholds
+        if self.thresholds is not None:
+            inner = np.sort(parse_thresholds(list(self.thresholds), 0.5))
+        elif count < 2:
+            raise ValueError(f"AUC: num_thresholds must be at least 2. Received: {count}")
+        else:
+            inner = np.arange(1, count - 1) / (count - 1)
         edge = dtypes.epsilon()
         self.thresholds = [-edge, *inner.tolist(), 1.0 + edge]
         self.num_thresholds = len(self.thresholds)
-        if num_labels and not multi_label:
+        if self.num_labels and not self.multi_label:
             raise ValueError("AUC: num_labels is for multi_label=True only.")
-        self.multi_label, self.num_labels = multi_label, num_labels
-        self.label_weights = None if label_weights is None else list(label_weights)
-        self.from_logits = from_logits
+        self.label_weights = None if self.label_weights is None else list(self.label_weights)
         self.built = False
-        if num_labels or not multi_label:
-            self.build((), (0, num_labels or 1))
+        if self.num_labels or not self.multi_label:
+            self.build((), (0, self.num_labels or 1))
 
     def build(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
         """Makes the counts: [T], or [T, L] with `multi_label`."""
@@ -390,3 +389,6 @@ def _one_of(argument: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise ValueError(f"AUC: unknown {argument} {value!r}. Expected one of {known}.")
     return value
+
+
+__all__ = "AUC FalseNegatives FalsePositives Precision Recall TrueNegatives TruePositives".split()

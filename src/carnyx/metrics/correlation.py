@@ -10,12 +10,13 @@ import jax.numpy as jnp
 from carnyx.core import dtypes
 from carnyx.losses.base import pair
 from carnyx.metrics.base import Metric, spread_weights
-from carnyx.metrics.reduction import MeanMetricWrapper
+from carnyx.metrics.reduction import PlainMean
 
 AGGREGATIONS = (None, "uniform_average", "variance_weighted_average")
 SUMS = ("squared_sum", "sum", "residual", "count")
 
 
+@dataclass(eq=False, repr=False)
 class R2Score(Metric):
     """1 - sum((y - f)^2) / sum((y - mean(y))^2) for each output, over all samples so far.
 
@@ -31,24 +32,23 @@ class R2Score(Metric):
     0.5
     """
 
-    def __init__(
-        self,
-        class_aggregation: str | None = "uniform_average",
-        num_regressors: int = 0,
-        name: str | None = "r2_score",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        if class_aggregation not in AGGREGATIONS:
+    class_aggregation: str | None = "uniform_average"
+    num_regressors: int = 0
+    name: str | None = "r2_score"
+    dtype: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.class_aggregation not in AGGREGATIONS:
             raise ValueError(
                 f"R2Score: class_aggregation is one of {AGGREGATIONS}. "
-                f"Received: {class_aggregation!r}"
+                f"Received: {self.class_aggregation!r}"
             )
-        if num_regressors < 0:
+        if self.num_regressors < 0:
             raise ValueError(
-                f"R2Score: num_regressors is a whole number from 0. Received: {num_regressors!r}"
+                "R2Score: num_regressors is a whole number from 0. "
+                f"Received: {self.num_regressors!r}"
             )
-        self.class_aggregation, self.num_regressors = class_aggregation, num_regressors
         self.num_samples = self.add_variable((), name="num_samples")
         self.built = False
 
@@ -120,19 +120,18 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: Any = -1) -> Any:
     return 2 * jnp.mean(y * f, axis) / norm
 
 
-@dataclass(eq=False, repr=False)
-class PearsonCorrelation(MeanMetricWrapper, function=pearson_correlation):
+class PearsonCorrelation(PlainMean, function=pearson_correlation):
     """The mean of `pearson_correlation` over samples."""
 
-    name: str | None = "pearson_correlation"
-    dtype: Any = None
     axis: Any = -1
 
 
-@dataclass(eq=False, repr=False)
-class ConcordanceCorrelation(MeanMetricWrapper, function=concordance_correlation):
+class ConcordanceCorrelation(PlainMean, function=concordance_correlation):
     """The mean of `concordance_correlation` over samples."""
 
-    name: str | None = "concordance_correlation"
-    dtype: Any = None
     axis: Any = -1
+
+
+__all__ = """
+    ConcordanceCorrelation PearsonCorrelation R2Score concordance_correlation pearson_correlation
+""".split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ AVERAGES = (None, "micro", "macro", "weighted")
 COUNTS = ("true_positives", "false_positives", "false_negatives", "intermediate_weights")
 
 
+@dataclass(eq=False, repr=False)
 class FBetaScore(Metric):
     """(1 + b^2) P R / (b^2 P + R) for precision P and recall R of one-hot targets.
 
@@ -31,25 +33,25 @@ class FBetaScore(Metric):
     0.9091
     """
 
-    def __init__(
-        self,
-        average: str | None = None,
-        beta: float = 1.0,
-        threshold: float | None = None,
-        name: str | None = "fbeta_score",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        kind = type(self).__name__
-        if average not in AVERAGES:
-            raise ValueError(f"{kind}: average must be one of {AVERAGES}. Received: {average!r}")
-        if not isinstance(beta, float) or beta <= 0:
-            raise ValueError(f"{kind}: beta must be a float above 0. Received: {beta!r}")
+    average: str | None = None
+    beta: float = 1.0
+    threshold: float | None = None
+    name: str | None = "fbeta_score"
+    dtype: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        kind, threshold = type(self).__name__, self.threshold
+        if self.average not in AVERAGES:
+            raise ValueError(
+                f"{kind}: average must be one of {AVERAGES}. Received: {self.average!r}"
+            )
+        if not isinstance(self.beta, float) or self.beta <= 0:
+            raise ValueError(f"{kind}: beta must be a float above 0. Received: {self.beta!r}")
         if threshold is not None and not (isinstance(threshold, float) and 0 < threshold <= 1):
             raise ValueError(
                 f"{kind}: threshold must be None or a float in (0, 1]. Received: {threshold!r}"
             )
-        self.average, self.beta, self.threshold = average, beta, threshold
         self.built = False
 
     def build(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
@@ -99,6 +101,7 @@ class FBetaScore(Metric):
         return score.astype(self.dtype)
 
 
+@dataclass(eq=False, repr=False)
 class F1Score(FBetaScore):
     """2 P R / (P + R) for precision P and recall R of one-hot targets, see `FBetaScore`.
 
@@ -106,11 +109,8 @@ class F1Score(FBetaScore):
     [1.0, 1.0]
     """
 
-    def __init__(
-        self,
-        average: str | None = None,
-        threshold: float | None = None,
-        name: str | None = "f1_score",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(average=average, beta=1.0, threshold=threshold, name=name, dtype=dtype)
+    beta: float = field(default=1.0, init=False)
+    name: str | None = "f1_score"
+
+
+__all__ = "F1Score FBetaScore".split()

@@ -5,12 +5,12 @@ The counts are those of `confusion.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from carnyx.core.fields import declared, tail
 from carnyx.metrics.confusion import CountMetric
 
 # Rate -> (part, rest): part / (part + rest).
@@ -22,6 +22,7 @@ RATES = {
 }
 
 
+@tail
 class OperatingPoint(CountMetric):
     """What the four share: `wanted` is the rate that is reported, `bound` the one that is asked.
 
@@ -32,13 +33,12 @@ class OperatingPoint(CountMetric):
     wanted = ""
     bound = ""
 
-    num_thresholds: int
-    class_id: int | None
-    name: Any
-    dtype: Any
+    num_thresholds: int = 200
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = None
 
-    def __post_init__(self) -> None:
-        super().__init__(name=self.name, dtype=self.dtype)
+    def _set_up(self) -> None:
         kind, least = type(self).__name__, getattr(self, self.bound)
         if not 0 <= least <= 1:
             raise ValueError(
@@ -60,7 +60,7 @@ class OperatingPoint(CountMetric):
         return jnp.max(jnp.where(bound >= getattr(self, self.bound), wanted, 0)).astype(self.dtype)
 
 
-@dataclass(eq=False, repr=False)
+@declared
 class SensitivityAtSpecificity(OperatingPoint):
     """The greatest sensitivity TP / (TP + FN) at a specificity TN / (TN + FP) of at least
     `specificity`, a number in [0, 1].
@@ -72,13 +72,9 @@ class SensitivityAtSpecificity(OperatingPoint):
     wanted, bound = "sensitivity", "specificity"
 
     specificity: float
-    num_thresholds: int = 200
-    class_id: int | None = None
-    name: str | None = None
-    dtype: Any = None
 
 
-@dataclass(eq=False, repr=False)
+@declared
 class SpecificityAtSensitivity(OperatingPoint):
     """The greatest specificity TN / (TN + FP) at a sensitivity TP / (TP + FN) of at least
     `sensitivity`, a number in [0, 1].
@@ -90,13 +86,9 @@ class SpecificityAtSensitivity(OperatingPoint):
     wanted, bound = "specificity", "sensitivity"
 
     sensitivity: float
-    num_thresholds: int = 200
-    class_id: int | None = None
-    name: str | None = None
-    dtype: Any = None
 
 
-@dataclass(eq=False, repr=False)
+@declared
 class PrecisionAtRecall(OperatingPoint):
     """The greatest precision TP / (TP + FP) at a recall TP / (TP + FN) of at least
     `recall`, a number in [0, 1].
@@ -108,13 +100,9 @@ class PrecisionAtRecall(OperatingPoint):
     wanted, bound = "precision", "recall"
 
     recall: float
-    num_thresholds: int = 200
-    class_id: int | None = None
-    name: str | None = None
-    dtype: Any = None
 
 
-@dataclass(eq=False, repr=False)
+@declared
 class RecallAtPrecision(OperatingPoint):
     """The greatest recall TP / (TP + FN) at a precision TP / (TP + FP) of at least
     `precision`, a number in [0, 1].
@@ -126,7 +114,8 @@ class RecallAtPrecision(OperatingPoint):
     wanted, bound = "recall", "precision"
 
     precision: float
-    num_thresholds: int = 200
-    class_id: int | None = None
-    name: str | None = None
-    dtype: Any = None
+
+
+__all__ = """
+    PrecisionAtRecall RecallAtPrecision SensitivityAtSpecificity SpecificityAtSensitivity
+""".split()

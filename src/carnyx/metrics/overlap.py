@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,14 +20,15 @@ class _Matrix(Metric):
     num_classes: int
     ignore_class: int | None = None
 
-    def _add_matrix(self, num_classes: int) -> None:
-        if not isinstance(num_classes, (int, np.integer)) or num_classes < 1:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        count = self.num_classes
+        if not isinstance(count, (int, np.integer)) or count < 1:
             raise ValueError(
-                f"{type(self).__name__}: num_classes is a whole number from 1. "
-                f"Received: {num_classes!r}"
+                f"{type(self).__name__}: num_classes is a whole number from 1. Received: {count!r}"
             )
-        self.num_classes = int(num_classes)
-        self.total_cm = self.add_variable((num_classes, num_classes), name="total_cm")
+        self.num_classes = int(count)
+        self.total_cm = self.add_variable((count, count), name="total_cm")
 
     def _count(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
         """Adds classes of equal shape; what lies outside [0, C) is left out."""
@@ -43,6 +45,7 @@ class _Matrix(Metric):
         self.total_cm.assign_add(flat.reshape(self.total_cm.shape))
 
 
+@dataclass(eq=False, repr=False)
 class IoU(_Matrix):
     """The mean over some classes of TP / (TP + FP + FN), intersection over union.
 
@@ -60,27 +63,25 @@ class IoU(_Matrix):
     0.3333
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        target_class_ids: Sequence[int],
-        name: str | None = None,
-        dtype: Any = None,
-        ignore_class: int | None = None,
-        sparse_y_true: bool = True,
-        sparse_y_pred: bool = True,
-        axis: int = -1,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype or "int32")
-        self._add_matrix(num_classes)
-        self.target_class_ids = list(target_class_ids)
-        if not self.target_class_ids or max(self.target_class_ids) >= num_classes:
+    num_classes: int
+    target_class_ids: Sequence[int]
+    name: str | None = None
+    dtype: Any = None
+    ignore_class: int | None = None
+    sparse_y_true: bool = True
+    sparse_y_pred: bool = True
+    axis: int = -1
+
+    def __post_init__(self) -> None:
+        self.dtype = self.dtype or "int32"
+        super().__post_init__()
+        given = getattr(self, "target_class_ids", range(self.num_classes))
+        self.target_class_ids = list(given)
+        if not self.target_class_ids or max(given) >= self.num_classes:
             raise ValueError(
                 f"{type(self).__name__}: target_class_ids are classes below num_classes="
-                f"{num_classes}. Received: {target_class_ids!r}"
+                f"{self.num_classes}. Received: {given!r}"
             )
-        self.ignore_class, self.axis = ignore_class, axis
-        self.sparse_y_true, self.sparse_y_pred = sparse_y_true, sparse_y_pred
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         y_true = y_true if self.sparse_y_true else jnp.argmax(jnp.asarray(y_true), self.axis)
@@ -117,6 +118,7 @@ class BinaryIoU(IoU):
         super().update_state(y_true, scores >= self.threshold, sample_weight)
 
 
+@dataclass(eq=False, repr=False)
 class MeanIoU(IoU):
     """`IoU` over all classes.
 
@@ -124,21 +126,10 @@ class MeanIoU(IoU):
     0.3333
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        name: str | None = None,
-        dtype: Any = None,
-        ignore_class: int | None = None,
-        sparse_y_true: bool = True,
-        sparse_y_pred: bool = True,
-        axis: int = -1,
-    ) -> None:
-        everyone = range(num_classes)
-        more = (ignore_class, sparse_y_true, sparse_y_pred, axis)
-        super().__init__(num_classes, everyone, name, dtype, *more)
+    target_class_ids: Sequence[int] = field(init=False)
 
 
+@dataclass(eq=False, repr=False)
 class OneHotIoU(IoU):
     """`IoU` of one-hot targets.
 
@@ -146,20 +137,11 @@ class OneHotIoU(IoU):
     1.0
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        target_class_ids: Sequence[int],
-        name: str | None = None,
-        dtype: Any = None,
-        ignore_class: int | None = None,
-        sparse_y_pred: bool = False,
-        axis: int = -1,
-    ) -> None:
-        more = (ignore_class, False, sparse_y_pred, axis)
-        super().__init__(num_classes, target_class_ids, name, dtype, *more)
+    sparse_y_true: bool = field(default=False, init=False)
+    sparse_y_pred: bool = False
 
 
+@dataclass(eq=False, repr=False)
 class OneHotMeanIoU(OneHotIoU):
     """`IoU` of one-hot targets over all classes.
 
@@ -167,19 +149,10 @@ class OneHotMeanIoU(OneHotIoU):
     1.0
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        name: str | None = None,
-        dtype: Any = None,
-        ignore_class: int | None = None,
-        sparse_y_pred: bool = False,
-        axis: int = -1,
-    ) -> None:
-        more = (ignore_class, sparse_y_pred, axis)
-        super().__init__(num_classes, range(num_classes), name, dtype, *more)
+    target_class_ids: Sequence[int] = field(init=False)
 
 
+@dataclass(eq=False, repr=False)
 class ConfusionMatrix(_Matrix):
     """How often each class [row] was predicted as each class [column], for reports.
 
@@ -199,20 +172,18 @@ class ConfusionMatrix(_Matrix):
         mean      0.750    0.750    0.667        3
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        names: Sequence[str] | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self._add_matrix(num_classes)
-        self.names = None if names is None else list(names)
-        if names is not None and len(names) != num_classes:
+    num_classes: int
+    names: Sequence[str] | None = None
+    name: str | None = None
+    dtype: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.names = None if self.names is None else list(self.names)
+        if self.names is not None and len(self.names) != self.num_classes:
             raise ValueError(
-                f"ConfusionMatrix: names has one name a class. Received {len(names)} names and "
-                f"num_classes={num_classes}."
+                f"ConfusionMatrix: names has one name a class. Received {len(self.names)} names "
+                f"and num_classes={self.num_classes}."
             )
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -273,3 +244,6 @@ class ConfusionMatrix(_Matrix):
         if path is not None:
             figure.savefig(path)
         return figure
+
+
+__all__ = "BinaryIoU ConfusionMatrix IoU MeanIoU OneHotIoU OneHotMeanIoU".split()

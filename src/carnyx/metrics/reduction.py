@@ -6,6 +6,7 @@ The functions whose means are taken are in `accuracy.py`, `regression.py` and `c
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -90,13 +91,13 @@ class MeanMetricWrapper(FunctionConfig, Mean):
     """
 
     _home = "metrics"
+    _: KW_ONLY
+    name: Any = None
+    dtype: Any = None
 
     def __init__(self, fn: Any, name: str | None = None, dtype: Any = None, **kwargs: Any) -> None:
         super().__init__(name=name, dtype=dtype)
         self._wrap(fn, kwargs)
-
-    def __post_init__(self) -> None:
-        MeanMetricWrapper.__init__(self, self.function, **self._fields())
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         mask = get_mask(y_pred)
@@ -107,8 +108,9 @@ class MeanMetricWrapper(FunctionConfig, Mean):
         super().update_state(values, weights)
 
 
+@dataclass(eq=False, repr=False)
 class PlainMean(MeanMetricWrapper):
-    """The mean of a function without further arguments, which a subclass names.
+    """The mean of a function that a subclass names; fields of the subclass are its arguments.
 
     >>> class Distance(PlainMean, function=lambda t, p: abs(t - p), name="distance"): ...
     >>> metric = Distance()
@@ -116,5 +118,8 @@ class PlainMean(MeanMetricWrapper):
     ('distance', 1.0)
     """
 
-    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
-        super().__init__(self.function, name, dtype)
+    name: str | None = None
+    dtype: Any = None
+
+
+__all__ = "Mean MeanMetricWrapper Sum".split()

@@ -5,7 +5,6 @@ The functions and their formulas are in `carnyx.losses`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -27,7 +26,7 @@ from carnyx.losses import (
 )
 from carnyx.losses.base import divide_no_nan, pair
 from carnyx.losses.regression import cosine
-from carnyx.metrics.reduction import Mean, MeanMetricWrapper, PlainMean
+from carnyx.metrics.reduction import Mean, PlainMean
 
 
 class MeanSquaredError(PlainMean, function=mean_squared_error):
@@ -66,16 +65,13 @@ class MeanSquaredLogarithmicError(PlainMean, function=mean_squared_logarithmic_e
     """The mean squared difference of logarithms over all samples so far."""
 
 
-@dataclass(eq=False, repr=False)
-class CosineSimilarity(MeanMetricWrapper, function=cosine):
+class CosineSimilarity(PlainMean, function=cosine, name="cosine_similarity"):
     """The mean cosine of the angle between targets and predictions: 1 for equal directions.
 
     >>> float(CosineSimilarity()([[0.0, 2.0]], [[0.0, 3.0]]))
     1.0
     """
 
-    name: str | None = "cosine_similarity"
-    dtype: Any = None
     axis: int = -1
 
 
@@ -103,33 +99,32 @@ class Poisson(PlainMean, function=poisson):
     """The mean Poisson loss over all samples so far."""
 
 
-@dataclass(eq=False, repr=False)
-class BinaryCrossentropy(MeanMetricWrapper, function=binary_crossentropy):
+class BinaryCrossentropy(PlainMean, function=binary_crossentropy):
     """The mean binary cross-entropy over all samples so far."""
 
-    name: str | None = "binary_crossentropy"
-    dtype: Any = None
     from_logits: bool = False
     label_smoothing: float = 0.0
 
 
-@dataclass(eq=False, repr=False)
-class CategoricalCrossentropy(MeanMetricWrapper, function=categorical_crossentropy):
+class CategoricalCrossentropy(PlainMean, function=categorical_crossentropy):
     """The mean cross-entropy of one-hot targets over all samples so far."""
 
-    name: str | None = "categorical_crossentropy"
-    dtype: Any = None
     from_logits: bool = False
     label_smoothing: float = 0.0
     axis: int = -1
 
 
-@dataclass(eq=False, repr=False)
-class SparseCategoricalCrossentropy(MeanMetricWrapper, function=sparse_categorical_crossentropy):
+class SparseCategoricalCrossentropy(PlainMean, function=sparse_categorical_crossentropy):
     """The mean cross-entropy of integer labels over all samples so far."""
 
-    name: str | None = "sparse_categorical_crossentropy"
-    dtype: Any = None
     from_logits: bool = False
     ignore_class: int | None = None
     axis: int = -1
+
+
+__all__ = """
+    BinaryCrossentropy CategoricalCrossentropy CategoricalHinge CosineSimilarity Hinge KLDivergence
+    LogCoshError MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError
+    MeanSquaredLogarithmicError Poisson RootMeanSquaredError SparseCategoricalCrossentropy
+    SquaredHinge
+""".split()

@@ -1,5 +1,5 @@
 """Optimizers by name. The algorithms are in `rules.py`, what they share in `base.py`."""
-# ruff: noqa: F401  # the table holds what is imported
+# ruff: noqa: F403, F405  # `rules.py` says in its `__all__` what is public
 
 from __future__ import annotations
 
@@ -11,23 +11,8 @@ from carnyx.optimizers import schedules
 from carnyx.optimizers.base import Optimizer
 from carnyx.optimizers.loss_scale import LossScaleOptimizer
 from carnyx.optimizers.multi import MultiOptimizer, OptimizerMap
-from carnyx.optimizers.rules import (
-    RULES,
-    SGD,
-    Adadelta,
-    Adafactor,
-    Adagrad,
-    Adam,
-    Adamax,
-    AdamW,
-    Ftrl,
-    Lamb,
-    Lion,
-    Muon,
-    Nadam,
-    RMSprop,
-    ScheduleFreeAdamW,
-)
+from carnyx.optimizers.rules import *
+from carnyx.optimizers.rules import RULES
 
 CLASSES = {cls.__name__: cls for cls in (*RULES, LossScaleOptimizer, MultiOptimizer)}
 # Every name by which a program or a file may ask for an optimizer.

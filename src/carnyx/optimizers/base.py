@@ -12,7 +12,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ import numpy as np
 
 from carnyx.core import dtypes, errors, state
 from carnyx.core.config import Configurable, public, snake_case, unique_name
+from carnyx.core.fields import tail
 from carnyx.core.variable import Variable
 from carnyx.optimizers import schedules
 
@@ -36,21 +37,6 @@ COMMON_DOC = """
         gradient_accumulation_steps: update once in so many calls, with the mean gradient.
         name: of the optimizer and its variables.
 """
-
-
-class Common(TypedDict, total=False):
-    """The arguments that every optimizer passes on to `Optimizer`; see COMMON_DOC."""
-
-    weight_decay: float | None
-    clipnorm: float | None
-    clipvalue: float | None
-    global_clipnorm: float | None
-    use_ema: bool
-    ema_momentum: float
-    ema_overwrite_frequency: int | None
-    loss_scale_factor: float | None
-    gradient_accumulation_steps: int | None
-    name: str | None
 
 
 class Optimizer(Configurable):
@@ -137,6 +123,13 @@ class Optimizer(Configurable):
                 )
         in_range(self.name, ema_momentum=self.ema_momentum)
 
+    def _keep_fields(self, owner: Any, given: dict[str, Any]) -> None:
+        for name, value in given.items():
+            bounds = RANGES.get(owner.__init__.__annotations__[name])
+            if bounds:
+                in_range(type(self).__name__, *bounds, **{name: value})
+        super()._keep_fields(owner, given)
+
     # ---- learning rate
 
     def _make_rate(self, given: Any) -> Any:
@@ -156,8 +149,6 @@ class Optimizer(Configurable):
     @property
     def learning_rate(self) -> Any:
         """The rate now. Assigning a number changes a Variable: nothing is compiled again."""
-        if isinstance(self._rate, schedules.LearningRateSchedule):
-            return self._rate(self._iterations.value)
         if isinstance(self._rate, Variable):
             return self._rate
         wants_step = bool(inspect.signature(self._rate).parameters)
@@ -516,6 +507,28 @@ class Optimizer(Configurable):
 
     def _all_parameters(self) -> list[Variable]:
         return self._parameters
+
+
+@tail
+class Rule(Optimizer):
+    """An optimizer that declares its own arguments; these follow them. See COMMON_DOC."""
+
+    weight_decay: float | None = None
+    clipnorm: float | None = None
+    clipvalue: float | None = None
+    global_clipnorm: float | None = None
+    use_ema: bool = False
+    ema_momentum: float = 0.99
+    ema_overwrite_frequency: int | None = None
+    loss_scale_factor: float | None = None
+    gradient_accumulation_steps: int | None = None
+    name: str | None = None
+
+
+Fraction = float  # the type of an argument in [0, 1]
+FromZero = float
+Steps = int  # from 0
+RANGES = {"Fraction": (0, 1), "FromZero": (0, np.inf), "Steps": (0, np.inf)}
 
 
 def in_range(owner: str, low: float = 0, high: float = 1, **arguments: float) -> None:

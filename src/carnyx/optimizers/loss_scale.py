@@ -7,7 +7,6 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx.core import config as _config
 from carnyx.core.variable import Variable
 from carnyx.optimizers.base import Optimizer, all_finite, kept_if
 
@@ -117,10 +116,5 @@ class LossScaleOptimizer(Wrapper):
     def finalize_variable_values(self, var_list: Sequence[Variable]) -> None:
         self.inner_optimizer.finalize_variable_values(var_list)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "inner_optimizer": _config.serialize(self.inner_optimizer),
-            "initial_scale": self.initial_scale,
-            "dynamic_growth_steps": self.dynamic_growth_steps,
-        }
+    def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
+        return owner is LossScaleOptimizer

@@ -6,18 +6,20 @@ In the formulas g is the gradient, w the weight, a the learning rate and t the s
 from __future__ import annotations
 
 import re
-from typing import Any, Unpack
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from carnyx.optimizers.base import COMMON_DOC, Common, Optimizer, in_range
+from carnyx.core.fields import declared
+from carnyx.optimizers.base import COMMON_DOC, Fraction, FromZero, Optimizer, Rule, Steps, in_range
 
 Slots = dict[str, Any]
 Updated = tuple[Any, Slots]
 
 
-class SGD(Optimizer):
+@declared
+class SGD(Rule):
     """Stochastic gradient descent: w = w - a g.
 
     With momentum m: v = m v - a g and w = w + v, or w = w + m v - a g with `nesterov`
@@ -27,17 +29,12 @@ class SGD(Optimizer):
     0.9
     """
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.01,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(learning_rate, **common)
-        in_range("SGD", momentum=momentum)
-        self.momentum, self.nesterov = momentum, nesterov
-        self.groups = (("momentum",),) if momentum else ()
+    learning_rate: Any = 0.01
+    momentum: Fraction = 0.0
+    nesterov: bool = False
+
+    def _set_up(self) -> None:
+        self.groups = (("momentum",),) if self.momentum else ()
 
     def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
         step = now * gradient
@@ -47,7 +44,8 @@ class SGD(Optimizer):
         return param + (self.momentum * v - step if self.nesterov else v), {"momentum": v}
 
 
-class RMSprop(Optimizer):
+@declared
+class RMSprop(Rule):
     """w = w - a g / sqrt(v + epsilon), v = rho v + (1 - rho) g^2 (Tieleman and Hinton 2012).
 
     `centered` takes the square of the mean gradient off v; with momentum m the step is
@@ -57,19 +55,14 @@ class RMSprop(Optimizer):
     0.9
     """
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        rho: float = 0.9,
-        momentum: float = 0.0,
-        epsilon: float = 1e-7,
-        centered: bool = False,
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(learning_rate, **common)
-        in_range("RMSprop", rho=rho, momentum=momentum)
-        self.rho, self.momentum, self.epsilon, self.centered = rho, momentum, epsilon, centered
-        optional = {"momentum": momentum > 0, "average_gradient": centered}
+    learning_rate: Any = 0.001
+    rho: Fraction = 0.9
+    momentum: Fraction = 0.0
+    epsilon: float = 1e-7
+    centered: bool = False
+
+    def _set_up(self) -> None:
+        optional = {"momentum": self.momentum > 0, "average_gradient": self.centered}
         self.groups = (("velocity",), *((name,) for name, used in optional.items() if used))
 
     def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
@@ -86,22 +79,16 @@ class RMSprop(Optimizer):
         return param - step, new
 
 
-class _Moments(Optimizer):
+@declared
+class _Moments(Rule):
     """What the Adam family shares: running means of g and of a power of g."""
 
     groups = (("momentum", "velocity"),)
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(learning_rate, **common)
-        in_range(type(self).__name__, beta_1=beta_1, beta_2=beta_2)
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+    learning_rate: Any = 0.001
+    beta_1: Fraction = 0.9
+    beta_2: Fraction = 0.999
+    epsilon: float = 1e-7
 
     def _means(self, gradient: Any, slots: Slots) -> tuple[Any, Any]:
         m, v = slots["momentum"], slots["velocity"]
@@ -112,6 +99,7 @@ class _Moments(Optimizer):
         return 1 - beta
 
 
+@declared
 class Adam(_Moments):
     """w = w - a' m / (sqrt(v) + epsilon) (Kingma and Ba 2015).
 
@@ -123,18 +111,14 @@ class Adam(_Moments):
     0.999
     """
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        amsgrad: bool = False,
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
-        self.amsgrad = amsgrad
-        if amsgrad:
+    learning_rate: Any = 0.001
+    beta_1: Fraction = 0.9
+    beta_2: Fraction = 0.999
+    epsilon: float = 1e-7
+    amsgrad: bool = False
+
+    def _set_up(self) -> None:
+        if self.amsgrad:
             self.groups = (*_Moments.groups, ("velocity_hat",))
 
     def prepare(self, step: Any, rate: Any) -> Any:
@@ -148,6 +132,7 @@ class Adam(_Moments):
         return param - m * now / (jnp.sqrt(v) + self.epsilon), new
 
 
+@declared
 class AdamW(Adam):
     """Adam with weight decay beside the gradient, not in it: w = w - a weight_decay w before
     Adam's own step (Loshchilov and Hutter 2019).
@@ -156,20 +141,17 @@ class AdamW(Adam):
     0.004
     """
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        weight_decay: float = 0.004,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        amsgrad: bool = False,
-        **common: Any,
-    ) -> None:
-        if weight_decay is None:
+    learning_rate: Any = 0.001
+    weight_decay: float = 0.004
+    beta_1: Fraction = 0.9
+    beta_2: Fraction = 0.999
+    epsilon: float = 1e-7
+    amsgrad: bool = False
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        if self.weight_decay is None:
             raise ValueError("AdamW: weight_decay is a number. Received: None. (Use Adam.)")
-        common |= {"weight_decay": weight_decay}
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, **common)
 
 
 class Adamax(_Moments):
@@ -257,7 +239,8 @@ class Lamb(_Moments):
         return param - rate * ratio * r, {"momentum": m, "velocity": v}
 
 
-class Adagrad(Optimizer):
+@declared
+class Adagrad(Rule):
     """w = w - a g / sqrt(s + epsilon), s = s + g^2 from `initial_accumulator_value` (Duchi et al.
     2011).
 
@@ -267,15 +250,9 @@ class Adagrad(Optimizer):
 
     groups = (("accumulator",),)
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        initial_accumulator_value: float = 0.1,
-        epsilon: float = 1e-7,
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(learning_rate, **common)
-        self.initial_accumulator_value, self.epsilon = initial_accumulator_value, epsilon
+    learning_rate: Any = 0.001
+    initial_accumulator_value: float = 0.1
+    epsilon: float = 1e-7
 
     def start(self, slot: str, param: Any) -> Any:
         return np.full(param.shape, self.initial_accumulator_value, "float32")
@@ -285,7 +262,8 @@ class Adagrad(Optimizer):
         return param - now * gradient / jnp.sqrt(total + self.epsilon), {"accumulator": total}
 
 
-class Adadelta(Optimizer):
+@declared
+class Adadelta(Rule):
     """w = w - a d, d = sqrt(x + epsilon) g / sqrt(s + epsilon), where s and x are running means
     of g^2 and d^2: s = rho s + (1 - rho) g^2 (Zeiler 2012).
 
@@ -295,16 +273,9 @@ class Adadelta(Optimizer):
 
     groups = (("accumulated_grad", "accumulated_delta_var"),)
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        rho: float = 0.95,
-        epsilon: float = 1e-7,
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(learning_rate, **common)
-        in_range("Adadelta", rho=rho)
-        self.rho, self.epsilon = rho, epsilon
+    learning_rate: Any = 0.001
+    rho: Fraction = 0.95
+    epsilon: float = 1e-7
 
     def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
         rho, moved = self.rho, slots["accumulated_delta_var"]
@@ -314,7 +285,8 @@ class Adadelta(Optimizer):
         return param - now * step, {"accumulated_grad": square, "accumulated_delta_var": moved}
 
 
-class Lion(Optimizer):
+@declared
+class Lion(Rule):
     """w = w - a sign(beta_1 m + (1 - beta_1) g), m = beta_2 m + (1 - beta_2) g (Chen et al. 2023).
 
     >>> Lion().get_config()["beta_2"]
@@ -323,18 +295,13 @@ class Lion(Optimizer):
 
     groups = (("momentum",),)
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.99,
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(learning_rate, **common)
-        in_range("Lion", beta_1=beta_1, beta_2=beta_2)
-        if beta_1 == 0:
+    learning_rate: Any = 0.001
+    beta_1: Fraction = 0.9
+    beta_2: Fraction = 0.99
+
+    def _set_up(self) -> None:
+        if self.beta_1 == 0:
             raise ValueError("Lion: beta_1 is above 0; at 0 only the gradient's sign is left.")
-        self.beta_1, self.beta_2 = beta_1, beta_2
 
     def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
         m = slots["momentum"]
@@ -342,7 +309,8 @@ class Lion(Optimizer):
         return param - now * direction, {"momentum": self.beta_2 * m + (1 - self.beta_2) * gradient}
 
 
-class Ftrl(Optimizer):
+@declared
+class Ftrl(Rule):
     """Follow the regularized leader: sparse weights by an L1 penalty (McMahan et al. 2013).
 
     n' = n + g^2, z = z + g + 2 shrinkage w - (n'^p - n^p) w / a with p = -learning_rate_power,
@@ -355,34 +323,16 @@ class Ftrl(Optimizer):
 
     groups = (("accumulator", "linear"),)
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        learning_rate_power: float = -0.5,
-        initial_accumulator_value: float = 0.1,
-        l1_regularization_strength: float = 0.0,
-        l2_regularization_strength: float = 0.0,
-        l2_shrinkage_regularization_strength: float = 0.0,
-        beta: float = 0.0,
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(learning_rate, **common)
-        in_range("Ftrl", -np.inf, 0, learning_rate_power=learning_rate_power)
-        in_range(
-            "Ftrl",
-            0,
-            np.inf,
-            initial_accumulator_value=initial_accumulator_value,
-            l1_regularization_strength=l1_regularization_strength,
-            l2_regularization_strength=l2_regularization_strength,
-            l2_shrinkage_regularization_strength=l2_shrinkage_regularization_strength,
-        )
-        self.learning_rate_power = learning_rate_power
-        self.initial_accumulator_value = initial_accumulator_value
-        self.l1_regularization_strength = l1_regularization_strength
-        self.l2_regularization_strength = l2_regularization_strength
-        self.l2_shrinkage_regularization_strength = l2_shrinkage_regularization_strength
-        self.beta = beta
+    learning_rate: Any = 0.001
+    learning_rate_power: float = -0.5
+    initial_accumulator_value: FromZero = 0.1
+    l1_regularization_strength: FromZero = 0.0
+    l2_regularization_strength: FromZero = 0.0
+    l2_shrinkage_regularization_strength: FromZero = 0.0
+    beta: float = 0.0
+
+    def _set_up(self) -> None:
+        in_range("Ftrl", -np.inf, 0, learning_rate_power=self.learning_rate_power)
 
     def start(self, slot: str, param: Any) -> Any:
         value = self.initial_accumulator_value if slot == "accumulator" else 0.0
@@ -399,7 +349,8 @@ class Ftrl(Optimizer):
         return new, {"accumulator": n, "linear": z}
 
 
-class Adafactor(Optimizer):
+@declared
+class Adafactor(Rule):
     """Adam without momentum, whose second moments of a matrix are kept as row and column means
     (Shazeer and Stern 2018).
 
@@ -413,20 +364,12 @@ class Adafactor(Optimizer):
 
     groups = (("row", "column", "velocity"),)
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_2_decay: float = -0.8,
-        epsilon_1: float = 1e-30,
-        epsilon_2: float = 1e-3,
-        clip_threshold: float = 1.0,
-        relative_step: bool = True,
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(learning_rate, **common)
-        self.beta_2_decay, self.clip_threshold = beta_2_decay, clip_threshold
-        self.epsilon_1, self.epsilon_2 = epsilon_1, epsilon_2
-        self.relative_step = relative_step
+    learning_rate: Any = 0.001
+    beta_2_decay: float = -0.8
+    epsilon_1: float = 1e-30
+    epsilon_2: float = 1e-3
+    clip_threshold: float = 1.0
+    relative_step: bool = True
 
     def start(self, slot: str, param: Any) -> Any:
         shape = tuple(param.shape)
@@ -454,7 +397,8 @@ class Adafactor(Optimizer):
         return param - step * u, {"row": row, "column": column, "velocity": v}
 
 
-class Muon(Optimizer):
+@declared
+class Muon(Rule):
     """Momentum whose matrix is replaced by the nearest one with all singular values alike (Jordan
     et al. 2024), at Adam's step size (Liu et al. 2025).
 
@@ -478,42 +422,40 @@ class Muon(Optimizer):
 
     groups = (("momentum", "velocity"),)
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        adam_beta_1: float = 0.9,
-        adam_beta_2: float = 0.999,
-        adam_weight_decay: float | None = 0.004,
-        epsilon: float = 1e-7,
-        weight_decay: float | None = 0.004,
-        exclude_layers: list[str] | None = None,
-        exclude_embeddings: bool = True,
-        muon_a: float = 3.4445,
-        muon_b: float = -4.7750,
-        muon_c: float = 2.0315,
-        adam_lr_ratio: float = 1,
-        momentum: float = 0.95,
-        ns_steps: int = 5,
-        nesterov: bool = True,
-        rms_rate: float | None = 0.2,
-        **common: Any,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay, **common)
-        in_range("Muon", adam_beta_1=adam_beta_1, adam_beta_2=adam_beta_2, momentum=momentum)
-        in_range("Muon", 0, np.inf, ns_steps=ns_steps, adam_lr_ratio=adam_lr_ratio)
-        if isinstance(exclude_layers, str):
-            raise ValueError(f"Muon: exclude_layers is a list. Received: {exclude_layers!r}")
-        self.adam_beta_1, self.adam_beta_2, self.epsilon = adam_beta_1, adam_beta_2, epsilon
-        self.adam_weight_decay, self.adam_lr_ratio = adam_weight_decay, adam_lr_ratio
-        self.exclude_layers = list(exclude_layers or [])
-        self.exclude_embeddings = exclude_embeddings
-        self.muon_a, self.muon_b, self.muon_c = muon_a, muon_b, muon_c
-        self.momentum, self.ns_steps, self.nesterov = momentum, ns_steps, nesterov
-        self.rms_rate = rms_rate
+    learning_rate: Any = 0.001
+    adam_beta_1: Fraction = 0.9
+    adam_beta_2: Fraction = 0.999
+    adam_weight_decay: float | None = 0.004
+    epsilon: float = 1e-7
+    weight_decay: float | None = 0.004
+    clipnorm: float | None = None  # and the rest of `Rule`, which Keras has here
+    clipvalue: float | None = None
+    global_clipnorm: float | None = None
+    use_ema: bool = False
+    ema_momentum: float = 0.99
+    ema_overwrite_frequency: int | None = None
+    loss_scale_factor: float | None = None
+    gradient_accumulation_steps: int | None = None
+    name: str | None = None
+    exclude_layers: list[str] | None = None
+    exclude_embeddings: bool = True
+    muon_a: float = 3.4445
+    muon_b: float = -4.7750
+    muon_c: float = 2.0315
+    adam_lr_ratio: FromZero = 1
+    momentum: Fraction = 0.95
+    ns_steps: Steps = 5
+    nesterov: bool = True
+    rms_rate: float | None = 0.2
+
+    def _set_up(self) -> None:
+        if isinstance(self.exclude_layers, str):
+            raise ValueError(f"Muon: exclude_layers is a list. Received: {self.exclude_layers!r}")
+        self.exclude_layers = list(self.exclude_layers or [])
 
     def _uses_adam(self, param: Any) -> bool:
         embedding = self.exclude_embeddings and "embedding" in param.path.lower()
-        named = any(re.search(pattern, param.path) for pattern in self.exclude_layers)
+        named = any(re.search(pattern, param.path) for pattern in self.exclude_layers or ())
         return len(param.shape) != 2 or embedding or named
 
     def start(self, slot: str, param: Any) -> Any:
@@ -553,6 +495,7 @@ class Muon(Optimizer):
         return x.T if tall else x
 
 
+@declared
 class ScheduleFreeAdamW(_Moments):
     """Adam that needs no schedule, as it trains at y, between the point z that takes the steps and
     the mean x of all z (Defazio et al. 2024).
@@ -573,20 +516,15 @@ class ScheduleFreeAdamW(_Moments):
     10
     """
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.0025,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        warmup_steps: int = 0,
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
-        in_range("ScheduleFreeAdamW", 0, np.inf, warmup_steps=warmup_steps)
-        if beta_1 == 0:
+    learning_rate: Any = 0.0025
+    beta_1: Fraction = 0.9
+    beta_2: Fraction = 0.999
+    epsilon: float = 1e-8
+    warmup_steps: Steps = 0
+
+    def _set_up(self) -> None:
+        if self.beta_1 == 0:
             raise ValueError("ScheduleFreeAdamW: beta_1 is above 0; at 0 the mean x has no trace.")
-        self.warmup_steps = warmup_steps
         self._averages_in_place = False
 
     def start(self, slot: str, param: Any) -> Any:
@@ -635,5 +573,6 @@ RULES: tuple[type[Optimizer], ...] = tuple(
     for name, rule in list(vars().items())
     if isinstance(rule, type) and rule.__module__ == __name__ and not name.startswith("_")
 )
+__all__ = [rule.__name__ for rule in RULES]  # noqa: PLE0605
 for _rule in RULES:
     _rule.__doc__ = (_rule.__doc__ or "").rstrip() + "\n" + COMMON_DOC

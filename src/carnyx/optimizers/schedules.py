@@ -49,6 +49,7 @@ class ExponentialDecay(LearningRateSchedule):
         return self.initial_learning_rate * self.decay_rate**power
 
 
+@dataclass(eq=False, repr=False)
 class PiecewiseConstantDecay(LearningRateSchedule):
     """values[i] up to and with step boundaries[i], and the last value after.
 
@@ -56,18 +57,18 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     0.5
     """
 
-    def __init__(
-        self,
-        boundaries: Sequence[float],
-        values: Sequence[float],
-        name: str = "PiecewiseConstant",
-    ) -> None:
-        if len(boundaries) != len(values) - 1:
+    boundaries: Sequence[float]
+    values: Sequence[float]
+    name: str = "PiecewiseConstant"
+
+    def __post_init__(self) -> None:
+        self.boundaries, self.values = list(self.boundaries), list(self.values)
+        count = len(self.boundaries)
+        if count != len(self.values) - 1:
             raise ValueError(
-                f"PiecewiseConstantDecay: {len(boundaries)} boundaries need "
-                f"{len(boundaries) + 1} values. Received {len(values)}."
+                f"PiecewiseConstantDecay: {count} boundaries need {count + 1} values. "
+                f"Received {len(self.values)}."
             )
-        self.boundaries, self.values, self.name = list(boundaries), list(values), name
 
     def __call__(self, step: Any) -> Any:
         rate = jnp.float32(self.values[0])
