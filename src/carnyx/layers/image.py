@@ -90,9 +90,9 @@ class ImageLayer(arguments.Declared, Layer):
 
     def __init__(
         self,
-        bounding_box_format: Any = None,
-        data_format: Any = None,
-        name: Any = None,
+        bounding_box_format: str | None = None,
+        data_format: str | None = None,
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
@@ -193,14 +193,19 @@ class ImageLayer(arguments.Declared, Layer):
 
     def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
         """The images under one draw of `get_random_transformation`."""
-        dtype = self.output_type(jnp.asarray(images))
-        return self._on_batch(images, self.change_images, transformation, training, dtype)
+        batch = self._batch(images)
+        x, dtype = batch.x, self.output_type(batch.x)
+        if training or self.always:
+            x = self.change_images(x.astype(jnp.promote_types(dtype, jnp.float32)), transformation)
+        return batch.back(x.astype(dtype))
 
     def transform_segmentation_masks(
         self, segmentation_masks: Any, transformation: Any, training: bool = True
     ) -> Any:
         """Masks under one draw, with nearest neighbours where pixels move."""
-        return self._on_batch(segmentation_masks, self.change_masks, transformation, training, None)
+        batch = self._batch(segmentation_masks)
+        active = training or self.always
+        return batch.back(self.change_masks(batch.x, transformation) if active else batch.x)
 
     def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
         """Labels under one draw."""
@@ -227,10 +232,8 @@ class ImageLayer(arguments.Declared, Layer):
             changed = self.change_labels(labels[None] if before.single else labels, drawn)
             out["labels"] = changed[0] if before.single else changed
         if "bounding_boxes" in data and self.moves:
-            after = self._batch(out["images"])
-            out["bounding_boxes"] = self._boxes(
-                data["bounding_boxes"], drawn, active, before, after
-            )
+            boxes, after = data["bounding_boxes"], self._batch(out["images"])
+            out["bounding_boxes"] = self._boxes(boxes, drawn, active, before, after)
         return out
 
     def _boxes(self, boxes: Any, drawn: Any, active: bool, before: Any, after: Any) -> Any:
@@ -242,31 +245,17 @@ class ImageLayer(arguments.Declared, Layer):
             )
         if not active:
             return boxes
-        boxes = jax.tree.map(
-            lambda x: jnp.asarray(x)[None] if before.single else jnp.asarray(x), boxes
-        )
+        boxes = jax.tree.map(lambda x: jnp.asarray(x)[None if before.single else ...], boxes)
         corners = box_ops.convert(boxes["boxes"], self.bounding_box_format, "xyxy", *before.size)
         changed = self.change_boxes(corners, drawn, before.size)
-        out = self.keep_visible({**boxes, "boxes": changed}, after.size)
+        # those that left the image get label -1 and zero corners
+        out = box_ops.clip({**boxes, "boxes": changed}, *after.size)
         out["boxes"] = box_ops.convert(out["boxes"], "xyxy", self.bounding_box_format, *after.size)
         return jax.tree.map(lambda x: x[0], out) if before.single else out
-
-    def keep_visible(self, boxes: dict[str, Any], size: Any) -> dict[str, Any]:
-        """Boxes cut to the image; those that left it have label -1 and zero corners."""
-        return box_ops.clip(boxes, *size)
 
     def _batch(self, images: Any) -> Any:
         """The images as a channels-last batch `x`, and the way `back` to the form of the input."""
         return ops.Batch(f"{type(self).__name__} '{self.name}'", images, self.data_format)
-
-    def _on_batch(self, images: Any, change: Any, drawn: Any, training: bool, dtype: Any) -> Any:
-        """Calls `change` on channels-last batches; the result has the form of the input."""
-        batch = self._batch(images)
-        x = batch.x
-        if training or self.always:
-            x = x if dtype is None else x.astype(jnp.promote_types(dtype, jnp.float32))
-            x = change(x, drawn)
-        return batch.back(x if dtype is None else x.astype(dtype))
 
 
 class Pipeline(Layer):

@@ -246,14 +246,12 @@ class RandomGrayscale(ColourLayer):
 
 
 class RandomPosterization(FactorLayer):
-    """In training only the first n bits of eight are kept, n drawn for each image.
+    """In training only the first n of eight bits are kept, n for each image (Cubuk et al. 2018).
 
     Args:
         factor: the interval within [1, 8] that n is drawn from, floor of a real number: its end
             is only reached when the interval is a point. A number b is (1, b).
         [shared]
-
-    Cubuk et al. (2018), AutoAugment.
 
     >>> RandomPosterization((2, 2))([[[10.0, 100.0, 255.0]]]).tolist()
     [[[0.0, 64.0, 192.0]]]
@@ -293,12 +291,9 @@ class RandomSharpness(FactorLayer):
 
 @declared
 class RandomGaussianBlur(ColourLayer):
-    """In training a Gaussian blur with a probability, of a width drawn for each image.
-
-    Keras draws one width for the whole batch.
+    """In training a Gaussian blur with a probability; its width is each image's (Keras: a batch's).
 
     Args:
-        factor: the interval that the probability is drawn from; a number b is (0, b).
         kernel_size: odd sizes of the window, (height, width) or one for both.
         sigma: the interval of the standard deviations in pixels, drawn for height and for width;
             a number b up to 1 is (0, b).
@@ -340,8 +335,6 @@ class RandomInvert(Seeded, ColourLayer):
     Keras has greatest - x, which is the same where the least value is 0.
 
     Args:
-        factor: the interval within [0, 1] that an image's probability is drawn from; a number b
-            is (0, b).
         [shared]
 
     >>> RandomInvert((1, 1))([[[0.0, 55.0, 255.0]]]).tolist()
@@ -467,7 +460,7 @@ class Equalization(ColourLayer):
 
 @declared
 class ContrastLimitedAdaptiveHistogramEqualization(ColourLayer):
-    """Each tile of each channel gets a nearly flat histogram, in inference too.
+    """Each tile of each channel gets a nearly flat histogram (Zuiderveld 1994), in inference too.
 
     The histogram of 256 levels is cut at `clip_limit` times its mean, what is cut off is shared
     out equally, and a value becomes the share of pixels up to its level. Between the centres of
@@ -478,8 +471,6 @@ class ContrastLimitedAdaptiveHistogramEqualization(ColourLayer):
         clip_limit: how steep a table may be, in multiples of the identity; none at 0 and below.
         tile_grid_size: the number of tiles along height and width.
         [shared]
-
-    Zuiderveld (1994), Contrast Limited Adaptive Histogram Equalization.
 
     >>> clahe = ContrastLimitedAdaptiveHistogramEqualization(tile_grid_size=(1, 1), clip_limit=0)
     >>> clahe([[[0.0], [100.0], [200.0]]]).tolist()
@@ -497,10 +488,7 @@ class ContrastLimitedAdaptiveHistogramEqualization(ColourLayer):
         tile = [-(-n // tiles) for n, tiles in zip(size, self.tile_grid_size, strict=True)]
         levels = jnp.floor(self.to_bytes(images)).astype("int32")
         tables = self.tables(levels, tile)
-        rows, columns = (
-            self.neighbours(n, *pair)
-            for n, pair in zip(size, zip(tile, self.tile_grid_size, strict=True), strict=True)
-        )
+        rows, columns = map(self.neighbours, size, tile, self.tile_grid_size)
         total: Any = 0
         for row, row_weight in rows:
             for column, column_weight in columns:

@@ -102,7 +102,6 @@ class Resizing(FrameLayer):
 
     interpolations = ops.METHODS
     fill_modes = ("constant",)
-
     height: Whole
     width: Whole
     interpolation: Interpolation = "bilinear"
@@ -352,10 +351,9 @@ class RandomZoom(Filled, WarpLayer):
     (2, 8, 8, 3)
     """
 
+    bounds = (math.nextafter(-1, 0), 1.0)  # at -1 nothing would be seen
     height_factor: Any
     width_factor: Any = None
-
-    bounds = (math.nextafter(-1, 0), 1.0)  # at -1 nothing would be seen
 
     def _set_up(self) -> None:
         self._seen = [self.interval("height_factor", self.height_factor)]
@@ -429,8 +427,8 @@ class RandomPerspective(Seeded, WarpLayer):
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         keys, count = jax.random.split(key), shape[0]
         x, y = shape[2] - 1, shape[1] - 1
-        corners = jnp.asarray([[0, 0], [x, 0], [0, y], [x, y]], "float32")
-        corners = jnp.broadcast_to(corners, (count, 4, 2))
+        frame = jnp.asarray([[0, 0], [x, 0], [0, y], [x, y]], "float32")
+        corners = jnp.broadcast_to(frame, (count, 4, 2))
         half = self.scale / 2
         moved = jax.random.uniform(keys[1], (count, 4, 2), minval=-half, maxval=half)
         return {

@@ -104,7 +104,7 @@ class MixUp(MixingLayer):
 
 @declared
 class CutMix(Seeded, MixingLayer):
-    """In training a rectangle of each image is that of another image of the batch.
+    """In training a rectangle of each image is another image's of the batch (Yun et al. 2019).
 
     Its sides are sqrt(1 - w) of the image's, rounded, w ~ Beta(a, a), a drawn for each image; it
     lies inside the image. Labels [B, ...] (one-hot or real) are mixed by the shares of the pixels
@@ -116,8 +116,6 @@ class CutMix(Seeded, MixingLayer):
 
     Raises:
         ValueError: labels that are numbers of classes, or boxes, which cannot be cut.
-
-    Yun et al. (2019).
 
     >>> import numpy as np
     >>> images = np.arange(2.0).reshape(2, 1, 1, 1) * np.ones((2, 4, 4, 1))
@@ -199,7 +197,7 @@ class PolicyLayer(Seeded, ImageLayer):
 
 @declared
 class RandAugment(PolicyLayer):
-    """In training `num_ops` layers, chosen anew for each batch, one after another.
+    """In training `num_ops` layers, chosen for each batch, in turn (Cubuk, Zoph, Shlens, Le 2020).
 
     Chosen from: RandomShear, RandomTranslation, RandomRotation, RandomBrightness,
     RandomColorDegeneration, RandomContrast, RandomSharpness, RandomPosterization, Solarization,
@@ -209,8 +207,6 @@ class RandAugment(PolicyLayer):
         num_ops: the number of layers, from 1.
         factor: the interval within [0, 1] of the layers' own factors, or a number b for (0, b).
         [shared]
-
-    Cubuk, Zoph, Shlens, Le (2020).
 
     >>> RandAugment(seed=1).compute_output_shape((2, 8, 8, 3))
     (2, 8, 8, 3)
@@ -241,7 +237,7 @@ class RandAugment(PolicyLayer):
 
 @declared
 class AugMix(PolicyLayer):
-    """In training (1 - m) x + m sum_i w_i chain_i(x): several chains of layers, mixed.
+    """In training (1 - m) x + m sum_i w_i chain_i(x), chains of layers (Hendrycks et al. 2020).
 
     m ~ Beta(alpha, alpha) and w ~ Dirichlet(alpha) are drawn for each image. A chain is a random
     number of layers, the same for the batch. Boxes and masks stay (Keras blends masks' classes).
@@ -255,8 +251,6 @@ class AugMix(PolicyLayer):
             RandomContrast and RandomSharpness, besides RandomShear, RandomTranslation,
             RandomRotation, RandomPosterization, Solarization, AutoContrast and Equalization.
         [shared]
-
-    Hendrycks et al. (2020).
 
     >>> AugMix(seed=1).compute_output_shape((2, 8, 8, 3))
     (2, 8, 8, 3)
