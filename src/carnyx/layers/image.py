@@ -67,7 +67,14 @@ class Seeded:
     data_format: DataFormat = None
 
 
-class ImageLayer(arguments.Declared, Layer):
+@tail
+class ImageOptions:
+    """What type checkers shall know of `ImageLayer`'s constructor, besides the layers' fields."""
+
+    bounding_box_format: str | None = None
+
+
+class ImageLayer(ImageOptions, arguments.Declared, Layer):
     """Base: `call(data, training=True)`; data is an image [H, W, C], a batch [B, H, W, C] or a dict
     of "images" and any of "labels", "bounding_boxes" ({"boxes": [B, N, 4], "labels": [B, N]}) and
     "segmentation_masks" [B, H, W, 1]; other entries pass through.
@@ -89,13 +96,9 @@ class ImageLayer(arguments.Declared, Layer):
     high: float
 
     def __init__(
-        self,
-        bounding_box_format: str | None = None,
-        data_format: str | None = None,
-        name: str | None = None,
-        **kwargs: Any,
+        self, bounding_box_format: str | None = None, data_format: DataFormat = None, **kwargs: Any
     ) -> None:
-        super().__init__(name=name, **kwargs)
+        super().__init__(**kwargs)
         if bounding_box_format is not None:
             arguments.choice(self, "bounding_box_format", bounding_box_format, box_ops.FORMATS)
         self.bounding_box_format = bounding_box_format

@@ -152,7 +152,6 @@ class CenterCrop(FrameLayer):
         return (rows - height) // 2, (columns - width) // 2, height, width
 
 
-@declared
 class RandomCrop(FrameLayer):
     """In training a part of (height, width) pixels, at one random place for the whole batch.
 
@@ -166,11 +165,18 @@ class RandomCrop(FrameLayer):
     (2, 3, 1)
     """
 
-    height: Whole
-    width: Whole
-    seed: Seed = None
-    data_format: DataFormat = None
-    name: str | None = None
+    # by hand: for type checkers a field `name` would be the first argument
+    def __init__(
+        self,
+        height: Whole,
+        width: Whole,
+        seed: Seed = None,
+        data_format: DataFormat = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(data_format=data_format, name=name, **kwargs)
+        arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         """(top, left), each the same for all images; None where the window is resized."""
