@@ -10,6 +10,7 @@ import carnyx
 from carnyx import layers
 from carnyx.core.state import pure
 from carnyx.layers.image_geometry import happens
+from carnyx.ops.boxes import clip
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 255, (3, 7, 9, 2)).astype("float32")
@@ -70,7 +71,7 @@ def test_what_keras_does_under_its_own_draw(name, options):
         if layer is theirs:
             return images, masks, theirs.transform_bounding_boxes(boxes(corners), drawn)
         corners = ours.change_boxes(corners, drawn, X.shape[1:3])
-        return images, masks, ours.keep_visible({**boxes(), "boxes": corners}, X.shape[1:3])
+        return images, masks, clip({**boxes(), "boxes": corners}, *X.shape[1:3])
 
     found, expected = quick(
         lambda *data: (run(ours, sizeless(drawn), *data), run(theirs, drawn, *data)),
@@ -252,7 +253,8 @@ def test_elastic_images():
 
 
 def test_crops():
-    layer = layers.RandomCrop(4, 5, seed=3)
+    layer = layers.RandomCrop(4, 5, seed=3, name="crop")
+    assert type(layer).from_config(layer.get_config()).name == layer.name == "crop"
     top, left = map(int, layer.get_random_transformation(X))
     part = layer.transform_images(X, (np.int32(top), np.int32(left)))
     np.testing.assert_array_equal(part, X[:, top : top + 4, left : left + 5])

@@ -11,7 +11,6 @@ shape, instead of one a primitive. `Pipeline` calls several in turn.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +19,10 @@ import jax.core
 import jax.numpy as jnp
 
 from carnyx.core import state
+from carnyx.core.fields import tail
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments
+from carnyx.layers.arguments import DataFormat
 from carnyx.ops import boxes as box_ops
 from carnyx.ops import image as ops
 from carnyx.random import SeedGenerator, draw_seed
@@ -42,25 +43,38 @@ arguments.SHARED.update(
     value_range="(lowest, highest) of what the images hold.",
 )
 
-FILL_MODES = ("constant", "nearest", "reflect", "wrap")
-
 # Types in constructors, see `arguments.keep_given`.
 Interval = Any  # a pair, or f for (-f, f), within the layer's `bounds`
 Share = Any  # a pair, or f for (0, f), within [0, 1]
-Interpolation = FillMode = str
+Interpolation = FillMode = str  # one of the layer's `interpolations`, `fill_modes`
 Limits = Any  # two numbers that differ
 Seed = int | None  # of the generator that the layer then has
 arguments.RULES.update(
     Interval=lambda layer, name, value: layer.interval(name, value),
     Share=lambda layer, name, value: layer.interval(name, value, (0.0, 1.0)),
-    Interpolation=functools.partial(arguments.choice, allowed=tuple(ops.ORDERS)),
-    FillMode=functools.partial(arguments.choice, allowed=FILL_MODES),
+    Interpolation=lambda layer, name, v: arguments.choice(layer, name, v, layer.interpolations),
+    FillMode=lambda layer, name, value: arguments.choice(layer, name, value, layer.fill_modes),
     Limits=lambda layer, name, value: layer.limits(name, value),
     Seed=lambda layer, name, value: layer.seeded(value),
 )
 
 
-class ImageLayer(arguments.Declared, Layer):
+@tail
+class Seeded:
+    """The last fields of most layers that draw."""
+
+    seed: Seed = None
+    data_format: DataFormat = None
+
+
+@tail
+class ImageOptions:
+    """What type checkers shall know of `ImageLayer`'s constructor, besides the layers' fields."""
+
+    bounding_box_format: str | None = None
+
+
+class ImageLayer(ImageOptions, arguments.Declared, Layer):
     """Base: `call(data, training=True)`; data is an image [H, W, C], a batch [B, H, W, C] or a dict
     of "images" and any of "labels", "bounding_boxes" ({"boxes": [B, N, 4], "labels": [B, N]}) and
     "segmentation_masks" [B, H, W, 1]; other entries pass through.
@@ -73,25 +87,22 @@ class ImageLayer(arguments.Declared, Layer):
     moves = True  # whether masks and boxes change with the images
     bounds = (-1.0, 1.0)  # what `factor` may be
     sorts_range = False  # whether configs hold `value_range` sorted, in a list, or as it was given
-    interpolation, fill_mode, fill_value = "bilinear", "constant", 0.0
+    rank = 2  # the axes of a `Window`
+    interpolations: tuple[str, ...] = tuple(ops.ORDERS)
+    fill_modes: tuple[str, ...] = ("constant", "nearest", "reflect", "wrap")
+    interpolation, fill_mode = "bilinear", "constant"
+    fill_value: Any = 0.0
     low: float  # the ends of `value_range`
     high: float
-    factor: Any
-    scale: Any
-    height: int
-    width: int
 
     def __init__(
-        self,
-        bounding_box_format: str | None = None,
-        data_format: str | None = None,
-        **kwargs: Any,
+        self, bounding_box_format: str | None = None, data_format: DataFormat = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         if bounding_box_format is not None:
             arguments.choice(self, "bounding_box_format", bounding_box_format, box_ops.FORMATS)
         self.bounding_box_format = bounding_box_format
-        self.data_format = arguments.data_format(self, data_format)
+        self.data_format: Any = arguments.data_format(self, data_format)
         self.autocast = False  # integers and boxes stay as they are; `change` casts the images
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self.built = True
@@ -103,12 +114,12 @@ class ImageLayer(arguments.Declared, Layer):
     def interval(self, name: str, value: Any, bounds: Any = None) -> tuple[float, float]:
         """(lower, upper) of a factor: a pair as it is, a number f as (-f, f) within the bounds."""
         least, most = bounds or self.bounds
-        pair = tuple(value) if isinstance(value, (tuple, list)) else (-abs(value), abs(value))
-        if len(pair) != 2:
+        paired = isinstance(value, (tuple, list))
+        if paired and len(value) != 2:
             raise arguments.refuse(self, name, value, "a number or a pair (lower, upper)")
-        for number in value if isinstance(value, (tuple, list)) else (value,):
-            arguments.number(self, name, number, least, most)
-        lower, upper = sorted(pair)
+        for end in value if paired else (value,):
+            arguments.number(self, name, end, least, most)
+        lower, upper = sorted(value if paired else (-abs(value), abs(value)))
         return max(lower, least), min(upper, most)
 
     def seeded(self, seed: Any) -> Any:
@@ -127,9 +138,8 @@ class ImageLayer(arguments.Declared, Layer):
         return sorted(value) if self.sorts_range else value
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
-        # as in Keras's files: what this base takes is there if a layer's own constructor has it
-        if owner is ImageLayer and name != "data_format":
-            return name == "bounding_box_format" and value is not None
+        if name == "bounding_box_format":  # as in Keras's files
+            return value is not None
         return super()._in_config(name, value, default, owner)
 
     # ---- what a subclass says, about channels-last batches
@@ -186,15 +196,19 @@ class ImageLayer(arguments.Declared, Layer):
 
     def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
         """The images under one draw of `get_random_transformation`."""
-        change = functools.partial(self.change_images, drawn=transformation)
-        return self._on_batch(images, change, training, self.output_type(jnp.asarray(images)))
+        batch = self._batch(images)
+        x, dtype = batch.x, self.output_type(batch.x)
+        if training or self.always:
+            x = self.change_images(x.astype(jnp.promote_types(dtype, jnp.float32)), transformation)
+        return batch.back(x.astype(dtype))
 
     def transform_segmentation_masks(
         self, segmentation_masks: Any, transformation: Any, training: bool = True
     ) -> Any:
         """Masks under one draw, with nearest neighbours where pixels move."""
-        change = functools.partial(self.change_masks, drawn=transformation)
-        return self._on_batch(segmentation_masks, change, training, None)
+        batch = self._batch(segmentation_masks)
+        active = training or self.always
+        return batch.back(self.change_masks(batch.x, transformation) if active else batch.x)
 
     def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
         """Labels under one draw."""
@@ -210,29 +224,23 @@ class ImageLayer(arguments.Declared, Layer):
                 "of 'images' and any of 'labels', 'bounding_boxes' and 'segmentation_masks'. "
                 f"Received the keys {sorted(data)}."
             )
-        before = self._batch(data["images"])
-        single = before.single
+        out, before = dict(data), self._batch(data["images"])
         drawn = self.draw(before.x.shape, key) if active else None
-        out = dict(data)
         out["images"] = self.transform_images(data["images"], drawn, active)
         if "segmentation_masks" in data:
-            out["segmentation_masks"] = self.transform_segmentation_masks(
-                data["segmentation_masks"], drawn, active
-            )
+            masks = data["segmentation_masks"]
+            out["segmentation_masks"] = self.transform_segmentation_masks(masks, drawn, active)
         if "labels" in data and active:
             labels = jnp.asarray(data["labels"])
-            changed = self.change_labels(labels[None] if single else labels, drawn)
-            out["labels"] = changed[0] if single else changed
+            changed = self.change_labels(labels[None] if before.single else labels, drawn)
+            out["labels"] = changed[0] if before.single else changed
         if "bounding_boxes" in data and self.moves:
-            after = self._batch(out["images"]).size
-            out["bounding_boxes"] = self._boxes(
-                data["bounding_boxes"], drawn, active, before.size, after, single
-            )
+            boxes, after = data["bounding_boxes"], self._batch(out["images"])
+            out["bounding_boxes"] = self._boxes(boxes, drawn, active, before, after)
         return out
 
-    def _boxes(
-        self, boxes: Any, drawn: Any, active: bool, size: Any, new_size: Any, single: bool
-    ) -> Any:
+    def _boxes(self, boxes: Any, drawn: Any, active: bool, before: Any, after: Any) -> Any:
+        """The boxes of images which as batches are `before`, and then `after`."""
         if self.bounding_box_format is None:
             raise ValueError(
                 f"{type(self).__name__} '{self.name}': the input has 'bounding_boxes', whose "
@@ -240,28 +248,17 @@ class ImageLayer(arguments.Declared, Layer):
             )
         if not active:
             return boxes
-        boxes = jax.tree.map(lambda x: jnp.asarray(x)[None] if single else jnp.asarray(x), boxes)
-        corners = box_ops.convert(boxes["boxes"], self.bounding_box_format, "xyxy", *size)
-        changed = self.change_boxes(corners, drawn, (size[0], size[1]))
-        out = self.keep_visible({**boxes, "boxes": changed}, new_size)
-        out["boxes"] = box_ops.convert(out["boxes"], "xyxy", self.bounding_box_format, *new_size)
-        return jax.tree.map(lambda x: x[0], out) if single else out
-
-    def keep_visible(self, boxes: dict[str, Any], size: Any) -> dict[str, Any]:
-        """Boxes cut to the image; those that left it have label -1 and zero corners."""
-        return box_ops.clip(boxes, *size)
+        boxes = jax.tree.map(lambda x: jnp.asarray(x)[None if before.single else ...], boxes)
+        corners = box_ops.convert(boxes["boxes"], self.bounding_box_format, "xyxy", *before.size)
+        changed = self.change_boxes(corners, drawn, before.size)
+        # those that left the image get label -1 and zero corners
+        out = box_ops.clip({**boxes, "boxes": changed}, *after.size)
+        out["boxes"] = box_ops.convert(out["boxes"], "xyxy", self.bounding_box_format, *after.size)
+        return jax.tree.map(lambda x: x[0], out) if before.single else out
 
     def _batch(self, images: Any) -> Any:
         """The images as a channels-last batch `x`, and the way `back` to the form of the input."""
         return ops.Batch(f"{type(self).__name__} '{self.name}'", images, self.data_format)
-
-    def _on_batch(self, images: Any, change: Any, training: bool, dtype: Any) -> Any:
-        """Calls `change` on channels-last batches; the result has the form of the input."""
-        batch = self._batch(images)
-        x = batch.x
-        if training or self.always:
-            x = change(x if dtype is None else x.astype(jnp.promote_types(dtype, jnp.float32)))
-        return batch.back(x if dtype is None else x.astype(dtype))
 
 
 class Pipeline(Layer):

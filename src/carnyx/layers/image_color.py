@@ -8,14 +8,15 @@ batches, dicts and data formats, is in `image.py`; mixtures of images are in `im
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
+from carnyx.core.fields import declared
 from carnyx.layers import arguments
-from carnyx.layers.arguments import DataFormat, Fraction, Number
-from carnyx.layers.image import ImageLayer, Interval, Limits, Seed, Share
+from carnyx.layers.arguments import DataFormat, Fraction, Number, Window
+from carnyx.layers.image import ImageLayer, Interval, Limits, Seed, Seeded, Share
 from carnyx.layers.image_geometry import happens
 from carnyx.ops import image_color as colour
 
@@ -24,6 +25,7 @@ class ColourLayer(ImageLayer):
     """Base: images whose values lie in `value_range`, and draws of one number an image."""
 
     moves = False
+    factor: Any
 
     def sample(self, shape: Any, key: Any, interval: Any = None) -> Any:
         """A number an image, [B, 1, 1, 1], uniform in the interval (by default `factor`)."""
@@ -46,26 +48,21 @@ class ColourLayer(ImageLayer):
         return images / 255 * (self.high - self.low) + self.low
 
 
+@declared
 class FactorLayer(ColourLayer):
     """Base: a factor is drawn for each image."""
 
     sorts_range = True
-
-    def __init__(
-        self,
-        factor: Interval,
-        value_range: Limits = (0, 255),
-        data_format: DataFormat = None,
-        seed: Seed = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    factor: Interval
+    value_range: Limits = (0, 255)
+    data_format: DataFormat = None
+    seed: Seed = None
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return self.sample(shape, key)
 
 
+@declared
 class RandomBrightness(FactorLayer):
     """In training x + f (greatest - least), f drawn for each image.
 
@@ -77,10 +74,7 @@ class RandomBrightness(FactorLayer):
     [[[25.5, 125.5, 255.0]]]
     """
 
-    def __init__(
-        self, factor: Interval, value_range: Limits = (0, 255), seed: Seed = None, **kwargs: Any
-    ) -> None:
-        super().__init__(factor, value_range, seed=seed, **kwargs)
+    data_format: ClassVar[Any]
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return self.sample(shape, key) * (self.high - self.low)
@@ -89,6 +83,7 @@ class RandomBrightness(FactorLayer):
         return self.clip(images + drawn)
 
 
+@declared
 class RandomContrast(FactorLayer):
     """In training m + f (x - m), m the mean of each channel of each image, f drawn for each image.
 
@@ -102,11 +97,7 @@ class RandomContrast(FactorLayer):
 
     bounds = (0.0, 1.0)
     sorts_range = False
-
-    def __init__(
-        self, factor: Interval, value_range: Limits = (0, 255), seed: Seed = None, **kwargs: Any
-    ) -> None:
-        super().__init__(factor, value_range, seed=seed, **kwargs)
+    data_format: ClassVar[Any]
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return self.sample(shape, key, (1 - self.factor[0], 1 + self.factor[1]))
@@ -165,7 +156,8 @@ class RandomHue(FactorLayer):
         return colour.of_hue_chroma_value(hue + drawn[..., 0], chroma, value)
 
 
-class RandomColorJitter(ColourLayer):
+@declared
+class RandomColorJitter(Seeded, ColourLayer):
     """RandomBrightness, RandomContrast, RandomSaturation, RandomHue, in this order.
 
     Args:
@@ -177,27 +169,21 @@ class RandomColorJitter(ColourLayer):
     (1, 1, 3)
     """
 
-    def __init__(
-        self,
-        value_range: Limits = (0, 255),
-        brightness_factor: Any = None,
-        contrast_factor: Any = None,
-        saturation_factor: Any = None,
-        hue_factor: Any = None,
-        seed: Seed = None,
-        data_format: DataFormat = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    value_range: Limits = (0, 255)
+    brightness_factor: Any = None
+    contrast_factor: Any = None
+    saturation_factor: Any = None
+    hue_factor: Any = None
+
+    def _set_up(self) -> None:
         steps = {
-            RandomBrightness: brightness_factor,
-            RandomContrast: contrast_factor,
-            RandomSaturation: saturation_factor,
-            RandomHue: hue_factor,
+            RandomBrightness: self.brightness_factor,
+            RandomContrast: self.contrast_factor,
+            RandomSaturation: self.saturation_factor,
+            RandomHue: self.hue_factor,
         }
         self.steps = [
-            part_of(self, cls, factor, value_range)
+            part_of(self, cls, factor, self.value_range)
             for cls, factor in steps.items()
             if factor is not None
         ]
@@ -235,6 +221,7 @@ class RandomColorDegeneration(FactorLayer):
         return self.clip(colour.blend(images, colour.grey(images), drawn))
 
 
+@declared
 class RandomGrayscale(ColourLayer):
     """In training 0.2989 R + 0.587 G + 0.114 B in all three channels, with a probability.
 
@@ -247,16 +234,9 @@ class RandomGrayscale(ColourLayer):
     """
 
     unsaved = ("seed",)
-
-    def __init__(
-        self,
-        factor: Fraction = 0.5,
-        data_format: DataFormat = None,
-        seed: Seed = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    factor: Fraction = 0.5
+    data_format: DataFormat = None
+    seed: Seed = None
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return self.sample(shape, key, (0, 1)) < self.factor
@@ -266,14 +246,12 @@ class RandomGrayscale(ColourLayer):
 
 
 class RandomPosterization(FactorLayer):
-    """In training only the first n bits of eight are kept, n drawn for each image.
+    """In training only the first n of eight bits are kept, n for each image (Cubuk et al. 2018).
 
     Args:
         factor: the interval within [1, 8] that n is drawn from, floor of a real number: its end
             is only reached when the interval is a point. A number b is (1, b).
         [shared]
-
-    Cubuk et al. (2018), AutoAugment.
 
     >>> RandomPosterization((2, 2))([[[10.0, 100.0, 255.0]]]).tolist()
     [[[0.0, 64.0, 192.0]]]
@@ -311,13 +289,11 @@ class RandomSharpness(FactorLayer):
         return self.clip(colour.blend(colour.sharpness_base(images), images, drawn))
 
 
+@declared
 class RandomGaussianBlur(ColourLayer):
-    """In training a Gaussian blur with a probability, of a width drawn for each image.
-
-    Keras draws one width for the whole batch.
+    """In training a Gaussian blur with a probability; its width is each image's (Keras: a batch's).
 
     Args:
-        factor: the interval that the probability is drawn from; a number b is (0, b).
         kernel_size: odd sizes of the window, (height, width) or one for both.
         sigma: the interval of the standard deviations in pixels, drawn for height and for width;
             a number b up to 1 is (0, b).
@@ -327,23 +303,18 @@ class RandomGaussianBlur(ColourLayer):
     [[[0.124...], [0.204...], [0.124...]]]
     """
 
-    def __init__(
-        self,
-        factor: Share = 1.0,
-        kernel_size: Any = 3,
-        sigma: Any = 1.0,
-        value_range: Limits = (0, 255),
-        data_format: DataFormat = None,
-        seed: Seed = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
-        self.kernel_size = arguments.sizes(self, "kernel_size", kernel_size, 2)
+    factor: Share = 1.0
+    kernel_size: Window = 3
+    sigma: Any = 1.0
+    value_range: Limits = (0, 255)
+    data_format: DataFormat = None
+    seed: Seed = None
+
+    def _set_up(self) -> None:
         if not all(size % 2 for size in self.kernel_size):
-            raise arguments.refuse(self, "kernel_size", kernel_size, "odd")
-        paired = isinstance(sigma, (list, tuple))
-        self.sigma = self.interval("sigma", sigma, (0.0, math.inf if paired else 1.0))
+            raise arguments.refuse(self, "kernel_size", self.kernel_size, "odd")
+        paired = isinstance(self.sigma, (list, tuple))
+        self.sigma = self.interval("sigma", self.sigma, (0.0, math.inf if paired else 1.0))
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         chance, width = jax.random.split(key)
@@ -357,30 +328,21 @@ class RandomGaussianBlur(ColourLayer):
         return jnp.where(blurred, colour.smooth(images, rows, columns), images)
 
 
-class RandomInvert(ColourLayer):
+@declared
+class RandomInvert(Seeded, ColourLayer):
     """In training least + greatest - x, with a probability.
 
     Keras has greatest - x, which is the same where the least value is 0.
 
     Args:
-        factor: the interval within [0, 1] that an image's probability is drawn from; a number b
-            is (0, b).
         [shared]
 
     >>> RandomInvert((1, 1))([[[0.0, 55.0, 255.0]]]).tolist()
     [[[255.0, 200.0, 0.0]]]
     """
 
-    def __init__(
-        self,
-        factor: Share = 1.0,
-        value_range: Limits = (0, 255),
-        seed: Seed = None,
-        data_format: DataFormat = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    factor: Share = 1.0
+    value_range: Limits = (0, 255)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return happens(key, shape[0], self.factor)[:, None, None, None]
@@ -389,6 +351,7 @@ class RandomInvert(ColourLayer):
         return jnp.where(drawn, self.low + self.high - images, images)
 
 
+@declared
 class Solarization(ColourLayer):
     """In training a (greatest - least) is added, and values from a threshold up are inverted.
 
@@ -403,19 +366,10 @@ class Solarization(ColourLayer):
     """
 
     sorts_range = True
-    addition_factor: Share
-    threshold_factor: Share
-
-    def __init__(
-        self,
-        addition_factor: Share = 0.0,
-        threshold_factor: Share = 0.0,
-        value_range: Limits = (0, 255),
-        seed: Seed = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    addition_factor: Share = 0.0
+    threshold_factor: Share = 0.0
+    value_range: Limits = (0, 255)
+    seed: Seed = None
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         first, second = jax.random.split(key)
@@ -429,6 +383,7 @@ class Solarization(ColourLayer):
         return jnp.where(images < threshold, images, self.low + self.high - images)
 
 
+@declared
 class AutoContrast(ColourLayer):
     """Each channel of each image is stretched to the whole value range, in inference too.
 
@@ -443,10 +398,7 @@ class AutoContrast(ColourLayer):
 
     always = True
     sorts_range = True
-
-    def __init__(self, value_range: Limits = (0, 255), **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    value_range: Limits = (0, 255)
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         least, most = images.min((1, 2), keepdims=True), images.max((1, 2), keepdims=True)
@@ -469,6 +421,7 @@ def look_up(tables: Any, levels: Any, groups: Any) -> Any:
     return tables.ravel()[groups * tables.shape[-1] + levels]
 
 
+@declared
 class Equalization(ColourLayer):
     """In training each channel of each image gets a flat histogram.
 
@@ -485,17 +438,12 @@ class Equalization(ColourLayer):
     """
 
     sorts_range = True
+    value_range: Limits = (0, 255)
+    bins: int = 256
+    data_format: DataFormat = None
 
-    def __init__(
-        self,
-        value_range: Limits = (0, 255),
-        bins: int = 256,
-        data_format: DataFormat = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
-        self.bins = arguments.whole(self, "bins", bins, 2)
+    def _set_up(self) -> None:
+        self.bins = arguments.whole(self, "bins", self.bins, 2)
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         batch, *_, channels = images.shape
@@ -510,8 +458,9 @@ class Equalization(ColourLayer):
         return jnp.where(flat, images, self.from_bytes(look_up(tables, levels, groups)))
 
 
+@declared
 class ContrastLimitedAdaptiveHistogramEqualization(ColourLayer):
-    """Each tile of each channel gets a nearly flat histogram, in inference too.
+    """Each tile of each channel gets a nearly flat histogram (Zuiderveld 1994), in inference too.
 
     The histogram of 256 levels is cut at `clip_limit` times its mean, what is cut off is shared
     out equally, and a value becomes the share of pixels up to its level. Between the centres of
@@ -523,37 +472,23 @@ class ContrastLimitedAdaptiveHistogramEqualization(ColourLayer):
         tile_grid_size: the number of tiles along height and width.
         [shared]
 
-    Zuiderveld (1994), Contrast Limited Adaptive Histogram Equalization.
-
     >>> clahe = ContrastLimitedAdaptiveHistogramEqualization(tile_grid_size=(1, 1), clip_limit=0)
     >>> clahe([[[0.0], [100.0], [200.0]]]).tolist()
     [[[0.0], [127.5], [255.0]]]
     """
 
     always = True
-    clip_limit: float
-
-    def __init__(
-        self,
-        value_range: Limits = (0, 255),
-        clip_limit: Number = 4.0,
-        tile_grid_size: Any = (8, 8),
-        data_format: DataFormat = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
-        self.tile_grid_size = arguments.sizes(self, "tile_grid_size", tile_grid_size, 2)
+    value_range: Limits = (0, 255)
+    clip_limit: Number = 4.0
+    tile_grid_size: Window = (8, 8)
+    data_format: DataFormat = None
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         size = images.shape[1:3]
         tile = [-(-n // tiles) for n, tiles in zip(size, self.tile_grid_size, strict=True)]
         levels = jnp.floor(self.to_bytes(images)).astype("int32")
         tables = self.tables(levels, tile)
-        rows, columns = (
-            self.neighbours(n, *pair)
-            for n, pair in zip(size, zip(tile, self.tile_grid_size, strict=True), strict=True)
-        )
+        rows, columns = map(self.neighbours, size, tile, self.tile_grid_size)
         total: Any = 0
         for row, row_weight in rows:
             for column, column_weight in columns:

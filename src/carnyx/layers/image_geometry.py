@@ -14,20 +14,47 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from carnyx.core.fields import declared, tail
 from carnyx.layers import arguments
 from carnyx.layers.arguments import DataFormat, Fraction, Number, Whole
-from carnyx.layers.image import FillMode, ImageLayer, Interpolation, Interval, Limits, Seed, Share
+from carnyx.layers.image import (
+    FillMode,
+    ImageLayer,
+    Interpolation,
+    Interval,
+    Limits,
+    Seed,
+    Seeded,
+    Share,
+)
 from carnyx.ops import boxes as box_ops
 from carnyx.ops import image as ops
+
+
+class ReadingLayer(ImageLayer):
+    """Base: pixels are read at other places, between and outside pixels; masks at whole ones."""
+
+    def read(self, images: Any, drawn: Any, interpolation: str) -> Any:
+        """The images read with an interpolation."""
+        raise NotImplementedError
+
+    def change_images(self, images: Any, drawn: Any) -> Any:
+        return self.read(images, drawn, self.interpolation)
+
+    def change_masks(self, masks: Any, drawn: Any) -> Any:
+        return self.read(masks, drawn, "nearest")
+
 
 # ---- sizes
 
 
-class FrameLayer(ImageLayer):
+class FrameLayer(ReadingLayer):
     """Base: a part of the image, made the size (height, width); acts in inference too."""
 
     always = True
     antialias = False
+    height: int
+    width: int
 
     @property
     def target(self) -> tuple[int, int]:
@@ -37,7 +64,7 @@ class FrameLayer(ImageLayer):
         """(top, left, height, width) of what is kept of an image of `size`."""
         raise NotImplementedError
 
-    def _framed(self, images: Any, drawn: Any, interpolation: str, antialias: bool) -> Any:
+    def read(self, images: Any, drawn: Any, interpolation: str) -> Any:
         top, left, *size = self.part(images.shape[1:3], drawn)
         if isinstance(top, int):
             images = ops.framed(images, (top, left, *size), self.fill_value)
@@ -46,13 +73,7 @@ class FrameLayer(ImageLayer):
             images = lax.dynamic_slice(images, start, shape)
         if tuple(size) == self.target:
             return images
-        return ops.resized(images, self.target, interpolation, antialias)
-
-    def change_images(self, images: Any, drawn: Any) -> Any:
-        return self._framed(images, drawn, self.interpolation, self.antialias)
-
-    def change_masks(self, masks: Any, drawn: Any) -> Any:
-        return self._framed(masks, drawn, "nearest", False)
+        return ops.resized(images, self.target, interpolation, self.antialias)
 
     def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
         top, left, height, width = self.part(size, drawn)
@@ -60,6 +81,7 @@ class FrameLayer(ImageLayer):
         return (boxes - jnp.asarray([left, top, left, top])) * scale
 
 
+@declared
 class Resizing(FrameLayer):
     """Images resized to (height, width), in training and inference; integers stay integers.
 
@@ -78,27 +100,20 @@ class Resizing(FrameLayer):
     [0.5, 2.5]
     """
 
-    crop_to_aspect_ratio: bool
-    pad_to_aspect_ratio: bool
+    interpolations = ops.METHODS
+    fill_modes = ("constant",)
+    height: Whole
+    width: Whole
+    interpolation: Interpolation = "bilinear"
+    crop_to_aspect_ratio: bool = False
+    pad_to_aspect_ratio: bool = False
+    fill_mode: FillMode = "constant"
+    fill_value: Number = 0.0
+    antialias: bool = False
+    data_format: DataFormat = None
 
-    def __init__(
-        self,
-        height: Whole,
-        width: Whole,
-        interpolation: str = "bilinear",
-        crop_to_aspect_ratio: bool = False,
-        pad_to_aspect_ratio: bool = False,
-        fill_mode: str = "constant",
-        fill_value: Number = 0.0,
-        antialias: bool = False,
-        data_format: DataFormat = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
-        self.interpolation = arguments.choice(self, "interpolation", interpolation, [*ops.METHODS])
-        self.fill_mode = arguments.choice(self, "fill_mode", fill_mode, ("constant",))
-        if crop_to_aspect_ratio and pad_to_aspect_ratio:
+    def _set_up(self) -> None:
+        if self.crop_to_aspect_ratio and self.pad_to_aspect_ratio:
             raise arguments.refuse(
                 self, "pad_to_aspect_ratio", True, "False where crop_to_aspect_ratio is True"
             )
@@ -113,6 +128,7 @@ class Resizing(FrameLayer):
         return images.dtype if whole else self.compute_dtype
 
 
+@declared
 class CenterCrop(FrameLayer):
     """The middle of (height, width) pixels, in training and inference.
 
@@ -125,11 +141,9 @@ class CenterCrop(FrameLayer):
     [1.0, 2.0]
     """
 
-    def __init__(
-        self, height: Whole, width: Whole, data_format: DataFormat = None, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    height: Whole
+    width: Whole
+    data_format: DataFormat = None
 
     def part(self, size: tuple[int, int], drawn: Any) -> tuple[Any, ...]:
         (height, width), (rows, columns) = self.target, size
@@ -151,6 +165,7 @@ class RandomCrop(FrameLayer):
     (2, 3, 1)
     """
 
+    # by hand: for type checkers a field `name` would be the first argument
     def __init__(
         self,
         height: Whole,
@@ -160,7 +175,7 @@ class RandomCrop(FrameLayer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(data_format=data_format, name=name, **kwargs)
         arguments.keep_given(self, locals())
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
@@ -168,8 +183,7 @@ class RandomCrop(FrameLayer):
         room = jnp.asarray([shape[1] - self.height, shape[2] - self.width])
         if key is None or self.height > shape[1] or self.width > shape[2]:
             return None
-        top, left = jax.random.randint(key, (2,), 0, room + 1)
-        return top, left
+        return tuple(jax.random.randint(key, (2,), 0, room + 1))
 
     def part(self, size: tuple[int, int], drawn: Any) -> tuple[Any, ...]:
         return ops.window(size, self.target, True) if drawn is None else (*drawn, *self.target)
@@ -178,7 +192,8 @@ class RandomCrop(FrameLayer):
 # ---- flips
 
 
-class RandomFlip(ImageLayer):
+@declared
+class RandomFlip(Seeded, ImageLayer):
     """In training each image is turned over with a chance of 1/2: left to right, top to bottom.
 
     Args:
@@ -190,17 +205,11 @@ class RandomFlip(ImageLayer):
     [[[1.0, 0.0]], [[2.0, 3.0]], [[4.0, 5.0]], [[6.0, 7.0]]]
     """
 
-    def __init__(
-        self,
-        mode: str = "horizontal_and_vertical",
-        seed: Seed = None,
-        data_format: DataFormat = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    mode: str = "horizontal_and_vertical"
+
+    def _set_up(self) -> None:
         modes = ("horizontal", "vertical", "horizontal_and_vertical")
-        self.mode: str = arguments.choice(self, "mode", mode, modes)
+        self.mode = arguments.choice(self, "mode", self.mode, modes)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return {"flips": jax.random.uniform(key, (shape[0], 2)) < 0.5}
@@ -231,18 +240,15 @@ class RandomFlip(ImageLayer):
 # ---- affine and projective maps
 
 
-class ReadingLayer(ImageLayer):
-    """Base: pixels are read at other places, between and outside pixels; masks at whole ones."""
+@tail
+class Filled:
+    """The last fields of most of these layers."""
 
-    def read(self, images: Any, drawn: Any, order: int) -> Any:
-        """The images read with interpolation of an order, 0 or 1."""
-        raise NotImplementedError
-
-    def change_images(self, images: Any, drawn: Any) -> Any:
-        return self.read(images, drawn, ops.ORDERS[self.interpolation])
-
-    def change_masks(self, masks: Any, drawn: Any) -> Any:
-        return self.read(masks, drawn, 0)
+    fill_mode: FillMode = "reflect"
+    interpolation: Interpolation = "bilinear"
+    seed: Seed = None
+    fill_value: Number = 0.0
+    data_format: DataFormat = None
 
 
 class WarpLayer(ReadingLayer):
@@ -255,8 +261,8 @@ class WarpLayer(ReadingLayer):
         """[B, 3, 3], from (x, y, 1) of an output pixel to where it is read."""
         raise NotImplementedError
 
-    def read(self, images: Any, drawn: Any, order: int) -> Any:
-        matrix = self.matrix(drawn, images.shape[1:3])
+    def read(self, images: Any, drawn: Any, interpolation: str) -> Any:
+        matrix, order = self.matrix(drawn, images.shape[1:3]), ops.ORDERS[interpolation]
         return ops.warp(images, matrix, order, self.fill_mode, self.fill_value)
 
     def change_boxes(self, boxes: Any, drawn: Any, size: tuple[int, int]) -> Any:
@@ -269,15 +275,11 @@ def matrices(*rows: Any) -> Any:
     return jnp.stack(columns, -1).reshape(*columns[0].shape, 3, 3)
 
 
-def affine(a: Any, b: Any, c: Any, d: Any, centre: tuple[Any, Any]) -> Any:
-    """Matrices [B, 3, 3] of (x, y) -> (a x + b y, c x + d y) about a centre (x, y)."""
-    x, y = centre
+def affine(a: Any, b: Any, c: Any, d: Any, size: tuple[int, int]) -> Any:
+    """Matrices [B, 3, 3] of (x, y) -> (a x + b y, c x + d y) about the middle between the first
+    and the last pixel of images of `size`."""
+    x, y = (size[1] - 1) / 2, (size[0] - 1) / 2
     return matrices(a, b, x - a * x - b * y, c, d, y - c * x - d * y)
-
-
-def middle(size: tuple[int, int]) -> tuple[float, float]:
-    """(x, y) of the middle between the first and the last pixel."""
-    return (size[1] - 1) / 2, (size[0] - 1) / 2
 
 
 def between(key: Any, count: int, *intervals: tuple[float, float]) -> Any:
@@ -286,7 +288,8 @@ def between(key: Any, count: int, *intervals: tuple[float, float]) -> Any:
     return [low + (high - low) * u for (low, high), u in zip(intervals, uniform, strict=True)]
 
 
-class RandomRotation(WarpLayer):
+@declared
+class RandomRotation(Filled, WarpLayer):
     """In training each image is turned about its middle by an angle of its own.
 
     Args:
@@ -298,18 +301,7 @@ class RandomRotation(WarpLayer):
     (2, 8, 8, 3)
     """
 
-    def __init__(
-        self,
-        factor: Interval,
-        fill_mode: FillMode = "reflect",
-        interpolation: Interpolation = "bilinear",
-        seed: Seed = None,
-        fill_value: Number = 0.0,
-        data_format: DataFormat = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    factor: Interval
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         (turns,) = between(key, shape[0], self.factor)
@@ -318,10 +310,11 @@ class RandomRotation(WarpLayer):
     def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
         angle = jnp.deg2rad(drawn["angle"])
         cos, sin = jnp.cos(angle), jnp.sin(angle)
-        return affine(cos, -sin, sin, cos, middle(size))
+        return affine(cos, -sin, sin, cos, size)
 
 
-class RandomTranslation(WarpLayer):
+@declared
+class RandomTranslation(Filled, WarpLayer):
     """In training each image is moved by a distance of its own.
 
     Args:
@@ -334,21 +327,12 @@ class RandomTranslation(WarpLayer):
     [0.0, 0.0, 1.0, 2.0]
     """
 
-    def __init__(
-        self,
-        height_factor: Any,
-        width_factor: Any,
-        fill_mode: FillMode = "reflect",
-        interpolation: Interpolation = "bilinear",
-        seed: Seed = None,
-        fill_value: Number = 0.0,
-        data_format: DataFormat = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
-        self._down = self.interval("height_factor", height_factor)
-        self._right = self.interval("width_factor", width_factor)
+    height_factor: Any
+    width_factor: Any
+
+    def _set_up(self) -> None:
+        self._down = self.interval("height_factor", self.height_factor)
+        self._right = self.interval("width_factor", self.width_factor)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         down, right = between(key, shape[0], self._down, self._right)
@@ -359,7 +343,8 @@ class RandomTranslation(WarpLayer):
         return matrices(1.0, 0.0, -x, 0.0, 1.0, -y)
 
 
-class RandomZoom(WarpLayer):
+@declared
+class RandomZoom(Filled, WarpLayer):
     """In training each image is zoomed about its middle by factors of its own.
 
     Args:
@@ -372,23 +357,14 @@ class RandomZoom(WarpLayer):
     (2, 8, 8, 3)
     """
 
-    def __init__(
-        self,
-        height_factor: Any,
-        width_factor: Any = None,
-        fill_mode: FillMode = "reflect",
-        interpolation: Interpolation = "bilinear",
-        seed: Seed = None,
-        fill_value: Number = 0.0,
-        data_format: DataFormat = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
-        least = math.nextafter(-1, 0)  # at -1 nothing would be seen
-        self._seen = [self.interval("height_factor", height_factor, (least, 1.0))]
-        if width_factor is not None:
-            self._seen.append(self.interval("width_factor", width_factor, (least, 1.0)))
+    bounds = (math.nextafter(-1, 0), 1.0)  # at -1 nothing would be seen
+    height_factor: Any
+    width_factor: Any = None
+
+    def _set_up(self) -> None:
+        self._seen = [self.interval("height_factor", self.height_factor)]
+        if self.width_factor is not None:
+            self._seen.append(self.interval("width_factor", self.width_factor))
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         zooms = [1 + seen[:, None] for seen in between(key, shape[0], *self._seen)]
@@ -396,9 +372,10 @@ class RandomZoom(WarpLayer):
 
     def matrix(self, drawn: Any, size: tuple[int, int]) -> Any:
         height, width = drawn["height_zoom"][:, 0], drawn["width_zoom"][:, 0]
-        return affine(width, 0.0, 0.0, height, middle(size))
+        return affine(width, 0.0, 0.0, height, size)
 
 
+@declared
 class RandomShear(WarpLayer):
     """In training each image is sheared, (x, y) being read at (x + a y, b x + y).
 
@@ -413,22 +390,13 @@ class RandomShear(WarpLayer):
     (2, 8, 8, 3)
     """
 
-    x_factor: Interval
-    y_factor: Interval
-
-    def __init__(
-        self,
-        x_factor: Interval = 0.0,
-        y_factor: Interval = 0.0,
-        interpolation: Interpolation = "bilinear",
-        fill_mode: FillMode = "reflect",
-        fill_value: Number = 0.0,
-        data_format: DataFormat = None,
-        seed: Seed = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    x_factor: Interval = 0.0
+    y_factor: Interval = 0.0
+    interpolation: Interpolation = "bilinear"
+    fill_mode: FillMode = "reflect"
+    fill_value: Number = 0.0
+    data_format: DataFormat = None
+    seed: Seed = None
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         return {"shear_factor": jnp.stack(between(key, shape[0], self.x_factor, self.y_factor), -1)}
@@ -444,7 +412,8 @@ def happens(key: Any, count: int, factor: tuple[float, float]) -> Any:
     return draw < chance
 
 
-class RandomPerspective(WarpLayer):
+@declared
+class RandomPerspective(Seeded, WarpLayer):
     """In training images are seen from aside: their corners move, each for itself.
 
     Args:
@@ -456,24 +425,16 @@ class RandomPerspective(WarpLayer):
     (2, 8, 8, 3)
     """
 
-    def __init__(
-        self,
-        factor: Share = 1.0,
-        scale: Fraction = 1.0,
-        interpolation: Interpolation = "bilinear",
-        fill_value: Number = 0.0,
-        seed: Seed = None,
-        data_format: DataFormat = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    factor: Share = 1.0
+    scale: Fraction = 1.0
+    interpolation: Interpolation = "bilinear"
+    fill_value: Number = 0.0
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         keys, count = jax.random.split(key), shape[0]
         x, y = shape[2] - 1, shape[1] - 1
-        corners = jnp.asarray([[0, 0], [x, 0], [0, y], [x, y]], "float32")
-        corners = jnp.broadcast_to(corners, (count, 4, 2))
+        frame = jnp.asarray([[0, 0], [x, 0], [0, y], [x, y]], "float32")
+        corners = jnp.broadcast_to(frame, (count, 4, 2))
         half = self.scale / 2
         moved = jax.random.uniform(keys[1], (count, 4, 2), minval=-half, maxval=half)
         return {
@@ -490,7 +451,8 @@ class RandomPerspective(WarpLayer):
 # ---- elastic deformations and erased patches
 
 
-class RandomElasticTransform(ReadingLayer):
+@declared
+class RandomElasticTransform(Seeded, ReadingLayer):
     """In training images are deformed by smooth random fields (Simard, Steinkraus, Platt 2003).
 
     Args:
@@ -505,20 +467,12 @@ class RandomElasticTransform(ReadingLayer):
     (2, 8, 8, 3)
     """
 
-    def __init__(
-        self,
-        factor: Share = 1.0,
-        scale: Share = 1.0,
-        interpolation: Interpolation = "bilinear",
-        fill_mode: FillMode = "reflect",
-        fill_value: Number = 0.0,
-        value_range: Limits = (0, 255),
-        seed: Seed = None,
-        data_format: DataFormat = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    factor: Share = 1.0
+    scale: Share = 1.0
+    interpolation: Interpolation = "bilinear"
+    fill_mode: FillMode = "reflect"
+    fill_value: Number = 0.0
+    value_range: Limits = (0, 255)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         keys = jax.random.split(key, 3)
@@ -530,8 +484,9 @@ class RandomElasticTransform(ReadingLayer):
             "displacements": ops.displacements(keys[2], shape[:3], alpha, sigma),
         }
 
-    def read(self, images: Any, drawn: Any, order: int) -> Any:
-        out = ops.deform(images, drawn["displacements"], order, self.fill_mode, self.fill_value)
+    def read(self, images: Any, drawn: Any, interpolation: str) -> Any:
+        moved, order = drawn["displacements"], ops.ORDERS[interpolation]
+        out = ops.deform(images, moved, order, self.fill_mode, self.fill_value)
         return jnp.where(drawn["apply_transform"][:, None, None, None], out, images)
 
     def change_images(self, images: Any, drawn: Any) -> Any:
@@ -555,7 +510,8 @@ def patches(shape: Any, top: Any, left: Any, heights: Any, widths: Any) -> Any:
     return rows[:, :, None, None] & columns[:, None, :, None]
 
 
-class RandomErasing(ImageLayer):
+@declared
+class RandomErasing(Seeded, ImageLayer):
     """In training a patch of an image is replaced (Zhong, Zheng, Kang, Li and Yang 2017).
 
     Its height is H sqrt(a) and its width W sqrt(b), with a and b drawn from `scale`; it lies
@@ -573,19 +529,10 @@ class RandomErasing(ImageLayer):
     """
 
     moves = False
-
-    def __init__(
-        self,
-        factor: Share = 1.0,
-        scale: Share = (0.02, 0.33),
-        fill_value: Number | None = None,
-        value_range: Limits = (0, 255),
-        seed: Seed = None,
-        data_format: DataFormat = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    factor: Share = 1.0
+    scale: Share = (0.02, 0.33)
+    fill_value: Number | None = None
+    value_range: Limits = (0, 255)
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         keys = jax.random.split(key, 3)
@@ -608,6 +555,7 @@ class RandomErasing(ImageLayer):
         return jnp.where(erased, jnp.asarray(drawn["fill_value"], images.dtype), images)
 
 
+@declared
 class MaxNumBoundingBoxes(ImageLayer):
     """Dicts whose bounding boxes are `max_number` for each image: the first ones, or as many more
     with boxes and labels of `fill_value`.
@@ -619,11 +567,8 @@ class MaxNumBoundingBoxes(ImageLayer):
     """
 
     always = True
-    max_number: int
-
-    def __init__(self, max_number: Whole, fill_value: Number = -1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    max_number: Whole
+    fill_value: Number = -1
 
     def change_images(self, images: Any, drawn: Any) -> Any:
         return images
@@ -631,8 +576,8 @@ class MaxNumBoundingBoxes(ImageLayer):
     def output_type(self, images: Any) -> Any:
         return images.dtype
 
-    def _boxes(self, boxes: Any, *rest: Any) -> Any:
-        axis = 0 if rest[-1] else 1  # of boxes: a single image has no batch axis
+    def _boxes(self, boxes: Any, drawn: Any, active: bool, before: Any, after: Any) -> Any:
+        axis = 0 if before.single else 1  # of boxes: a single image has no batch axis
 
         def fit(x: Any) -> Any:
             x = lax.slice_in_dim(x, 0, min(x.shape[axis], self.max_number), axis=axis)

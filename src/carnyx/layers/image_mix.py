@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from carnyx.core.fields import declared
 from carnyx.layers import arguments, image_color, image_geometry
 from carnyx.layers.arguments import DataFormat, FromZero, Whole
-from carnyx.layers.image import ImageLayer, Interpolation, Limits, Seed, Share
+from carnyx.layers.image import ImageLayer, Interpolation, Limits, Seed, Seeded, Share
 from carnyx.layers.image_color import part_of
 from carnyx.ops.image_color import blend
 
@@ -60,6 +61,7 @@ class MixingLayer(ImageLayer):
         return self.blended(labels, drawn)
 
 
+@declared
 class MixUp(MixingLayer):
     """In training w x + (1 - w) x', x' another image of the batch, w ~ Beta(alpha, alpha) for each.
 
@@ -81,17 +83,9 @@ class MixUp(MixingLayer):
     [1.0, 1.0]
     """
 
-    alpha: float
-
-    def __init__(
-        self,
-        alpha: FromZero = 0.2,
-        data_format: DataFormat = None,
-        seed: Seed = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    alpha: FromZero = 0.2
+    data_format: DataFormat = None
+    seed: Seed = None
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         shuffled, share = jax.random.split(key)
@@ -101,16 +95,16 @@ class MixUp(MixingLayer):
     def change_images(self, images: Any, drawn: Any) -> Any:
         return self.blended(images, drawn)
 
-    def _boxes(self, boxes: Any, drawn: Any, active: bool, *rest: Any) -> Any:
-        single = rest[-1]
-        if not active or single:
+    def _boxes(self, boxes: Any, drawn: Any, active: bool, before: Any, after: Any) -> Any:
+        if not active or before.single:
             return boxes
         order = drawn[0]
         return jax.tree.map(lambda x: jnp.concatenate([x, x[order]], 1), boxes)
 
 
-class CutMix(MixingLayer):
-    """In training a rectangle of each image is that of another image of the batch.
+@declared
+class CutMix(Seeded, MixingLayer):
+    """In training a rectangle of each image is another image's of the batch (Yun et al. 2019).
 
     Its sides are sqrt(1 - w) of the image's, rounded, w ~ Beta(a, a), a drawn for each image; it
     lies inside the image. Labels [B, ...] (one-hot or real) are mixed by the shares of the pixels
@@ -123,8 +117,6 @@ class CutMix(MixingLayer):
     Raises:
         ValueError: labels that are numbers of classes, or boxes, which cannot be cut.
 
-    Yun et al. (2019).
-
     >>> import numpy as np
     >>> images = np.arange(2.0).reshape(2, 1, 1, 1) * np.ones((2, 4, 4, 1))
     >>> y = CutMix(seed=1)({"images": images, "labels": np.array([0.0, 1.0])})
@@ -132,15 +124,7 @@ class CutMix(MixingLayer):
     [True, True]
     """
 
-    def __init__(
-        self,
-        factor: Share = 1.0,
-        seed: Seed = None,
-        data_format: DataFormat = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    factor: Share = 1.0
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         batch, *size = shape[:3]
@@ -161,7 +145,7 @@ class CutMix(MixingLayer):
         order, _, patch = drawn
         return jnp.where(patch, images[order], images)
 
-    def _boxes(self, boxes: Any, drawn: Any, active: bool, *rest: Any) -> Any:
+    def _boxes(self, boxes: Any, drawn: Any, active: bool, before: Any, after: Any) -> Any:
         if active:
             raise NotImplementedError(
                 f"CutMix '{self.name}': what a pasted rectangle leaves of bounding boxes is not "
@@ -173,38 +157,31 @@ class CutMix(MixingLayer):
 # ---- policies
 
 
-MOVES = "RandomShear RandomTranslation RandomRotation"
-COLOURS = "RandomBrightness RandomColorDegeneration RandomContrast RandomSharpness"
-LEVELS = "RandomPosterization Solarization AutoContrast Equalization"
+MOVES = "RandomShear RandomTranslation RandomRotation".split()
+COLOURS = "RandomBrightness RandomColorDegeneration RandomContrast RandomSharpness".split()
+LEVELS = "RandomPosterization Solarization AutoContrast Equalization".split()
+# How many factors they take, if not one.
+FACTORS = dict(RandomShear=2, RandomTranslation=2, Solarization=2, AutoContrast=0, Equalization=0)
 
 
-class PolicyLayer(ImageLayer):
+class PolicyLayer(Seeded, ImageLayer):
     """Base: `parts` are layers of which steps choose one by number. A step is (number, key); all
     images of a batch go through the same layer, each with numbers of its own."""
 
     value_range: Limits
+    factor: Any
     parts: list[Any]
 
-    def set_parts(self, *names: str) -> None:
-        """The layers called `names`, several in each string, of strength `factor`."""
-        ranged = {"value_range": self.value_range}
-        moves = {"fill_mode": "reflect", "interpolation": self.interpolation}
-        both = (self.factor, self.factor)
-        bits = (1, max(int(8 * self.factor[1]), 1))
-        options: dict[str, Any] = {
-            "RandomShear": (both, moves),
-            "RandomTranslation": (both, moves),
-            "RandomRotation": ((self.factor,), moves),
-            "RandomPosterization": ((bits,), ranged),
-            "Solarization": (both, ranged),
-            "AutoContrast": ((), ranged),
-            "Equalization": ((), ranged),
-        }
-        self.parts = []
-        for name in " ".join(names).split():
-            args, more = options.get(name, ((self.factor,), ranged))
-            home = image_color if hasattr(image_color, name) else image_geometry
-            self.parts.append(part_of(self, getattr(home, name), *args, **more))
+    def part(self, name: str) -> Any:
+        """The layer called `name`, of strength `factor`."""
+        factor = self.factor
+        if name == "RandomPosterization":  # bits
+            factor = (1, max(int(8 * factor[1]), 1))
+        factors = [factor] * FACTORS.get(name, 1)
+        if name in MOVES:
+            options = {"fill_mode": "reflect", "interpolation": self.interpolation}
+            return part_of(self, getattr(image_geometry, name), *factors, **options)
+        return part_of(self, getattr(image_color, name), *factors, value_range=self.value_range)
 
     def walk(self, method: str, x: Any, steps: Any, shape: Any, *rest: Any) -> Any:
         """x after the steps (numbers [S], keys [S, 2]); the number len(parts) changes nothing."""
@@ -218,8 +195,9 @@ class PolicyLayer(ImageLayer):
         )[0]
 
 
+@declared
 class RandAugment(PolicyLayer):
-    """In training `num_ops` layers, chosen anew for each batch, one after another.
+    """In training `num_ops` layers, chosen for each batch, in turn (Cubuk, Zoph, Shlens, Le 2020).
 
     Chosen from: RandomShear, RandomTranslation, RandomRotation, RandomBrightness,
     RandomColorDegeneration, RandomContrast, RandomSharpness, RandomPosterization, Solarization,
@@ -230,27 +208,17 @@ class RandAugment(PolicyLayer):
         factor: the interval within [0, 1] of the layers' own factors, or a number b for (0, b).
         [shared]
 
-    Cubuk, Zoph, Shlens, Le (2020).
-
     >>> RandAugment(seed=1).compute_output_shape((2, 8, 8, 3))
     (2, 8, 8, 3)
     """
 
-    num_ops: int
+    value_range: Limits = (0, 255)
+    num_ops: Whole = 2
+    factor: Share = 0.5
+    interpolation: Interpolation = "bilinear"
 
-    def __init__(
-        self,
-        value_range: Limits = (0, 255),
-        num_ops: Whole = 2,
-        factor: Share = 0.5,
-        interpolation: Interpolation = "bilinear",
-        seed: Seed = None,
-        data_format: DataFormat = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
-        self.set_parts(MOVES, COLOURS, LEVELS)
+    def _set_up(self) -> None:
+        self.parts = [self.part(name) for name in [*MOVES, *COLOURS, *LEVELS]]
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         choice, rest = jax.random.split(key)
@@ -267,8 +235,9 @@ class RandAugment(PolicyLayer):
         return self.walk("change_boxes", boxes, drawn, (len(boxes), *size, 3), size)
 
 
+@declared
 class AugMix(PolicyLayer):
-    """In training (1 - m) x + m sum_i w_i chain_i(x): several chains of layers, mixed.
+    """In training (1 - m) x + m sum_i w_i chain_i(x), chains of layers (Hendrycks et al. 2020).
 
     m ~ Beta(alpha, alpha) and w ~ Dirichlet(alpha) are drawn for each image. A chain is a random
     number of layers, the same for the batch. Boxes and masks stay (Keras blends masks' classes).
@@ -283,33 +252,23 @@ class AugMix(PolicyLayer):
             RandomRotation, RandomPosterization, Solarization, AutoContrast and Equalization.
         [shared]
 
-    Hendrycks et al. (2020).
-
     >>> AugMix(seed=1).compute_output_shape((2, 8, 8, 3))
     (2, 8, 8, 3)
     """
 
     moves = False
-    num_chains: int
-    chain_depth: int
+    value_range: Limits = (0, 255)
+    num_chains: Whole = 3
+    chain_depth: Whole = 3
+    factor: Share = 0.3
+    alpha: float = 1.0
+    all_ops: bool = True
+    interpolation: Interpolation = "bilinear"
 
-    def __init__(
-        self,
-        value_range: Limits = (0, 255),
-        num_chains: Whole = 3,
-        chain_depth: Whole = 3,
-        factor: Share = 0.3,
-        alpha: float = 1.0,
-        all_ops: bool = True,
-        interpolation: Interpolation = "bilinear",
-        seed: Seed = None,
-        data_format: DataFormat = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
-        self.alpha = arguments.number(self, "alpha", alpha, 1e-6)
-        self.set_parts(MOVES, LEVELS, COLOURS if all_ops else "")
+    def _set_up(self) -> None:
+        self.alpha = arguments.number(self, "alpha", self.alpha, 1e-6)
+        names = [*MOVES, *LEVELS, *(COLOURS if self.all_ops else ())]
+        self.parts = [self.part(name) for name in names]
 
     def draw(self, shape: tuple[int, ...], key: Any) -> Any:
         keys = jax.random.split(key, 5)
