@@ -126,13 +126,13 @@ class RecurrentCell(Declared, Layer):
         masks = self.dropout_masks(inputs, states[0], training)
         return self.step(inputs, states, masks)
 
-    def step(self, inputs: Any, states: list[Any], masks: tuple[Any, Any]) -> Any:
-        """One step with the dropout masks given."""
+    def step(self, inputs: Any, states: Any, masks: tuple[Any, Any], advance: Any = None) -> Any:
+        """One step with the dropout masks given, by the cell's equations or a part of them."""
         if masks[0] is not None:
             inputs = inputs * masks[0]
         if masks[1] is not None:
             states = [states[0] * masks[1], *states[1:]]
-        return self.advance(inputs, states)
+        return (advance or self.advance)(inputs, states)
 
 
 @declared

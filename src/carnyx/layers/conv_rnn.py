@@ -49,7 +49,7 @@ class ConvLSTMCell(Windowed, LongShortCell):
 
     def start(self, shape: Any) -> list[Any]:
         """Zeros for both states, for inputs of this shape [B, *space, C]."""
-        z = jax.eval_shape(self.project, jax.ShapeDtypeStruct(shape, self.compute_dtype))
+        z = jax.eval_shape(self.project, jax.ShapeDtypeStruct(shape, self.kernel.value.dtype))
         sizes = list(z.shape)
         sizes[self.channel_axis] = self.filters
         return [jnp.zeros(sizes, self.compute_dtype)] * 2
@@ -111,12 +111,8 @@ class ConvLSTM(RecurrentOptions, Seeded, RunOptions, CellLayer, SpatialLayer):
         if keep_inputs is not None:
             sequences = sequences * keep_inputs[:, None]
         z = cell.project(sequences.reshape(times[0] * times[1], *sequences.shape[2:]))
-
-        def step(z: Any, states: Any) -> Any:
-            h, c = states
-            return cell.finish(z, [h if keep_state is None else h * keep_state, c])
-
-        return self._scan(step, z.reshape(*times, *z.shape[1:]), states, mask)
+        z, masks = z.reshape(*times, *z.shape[1:]), (None, keep_state)
+        return self._scan(lambda z, s: cell.step(z, s, masks, cell.finish), z, states, mask)
 
 
 class ConvLSTM1D(ConvLSTM, rank=1):

@@ -94,12 +94,11 @@ class RNN(arguments.Declared, Layer):
                     "size must be known: start the model with Input(batch_shape=(32, ...)) or "
                     "batch_size=..."
                 )
-            leaves = jax.tree.leaves(self._start(sequences_shape))
-            self.states = [
-                Variable(leaf, trainable=False, name=f"state_{i}") for i, leaf in enumerate(leaves)
-            ]
-            for state in self.states:
+            self.states = []
+            for zeros in jax.tree.leaves(self._start(sequences_shape)):
+                state = Variable(zeros, trainable=False, name=f"state_{len(self.states)}")
                 state.kind = "state"
+                self.states.append(state)
 
     def call(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
