@@ -117,6 +117,9 @@ def test_stateful_goes_on_where_it_stopped():
     parts(X[:, :2])
     np.testing.assert_allclose(parts(X[:, 2:]), whole(X), rtol=1e-5, atol=1e-6)
     assert parts.get_initial_state(7)[0].shape == (7, 4, 2, 3)
+    half = layers.ConvLSTM2D(3, (2, 3), stateful=True, dtype="mixed_bfloat16")
+    half(X)
+    assert half.states[0].dtype == "bfloat16"
 
 
 def test_unknown_sizes_and_training():

@@ -1,22 +1,63 @@
 """Recurrent cells: one step of time of SimpleRNN, LSTM and GRU, and cells stacked as one.
 
-`rnn.py` runs cells over sequences.
+`rnn.py` runs cells over sequences. The fields of both are put together from groups, which stand
+first here: a constructor has them in the order of the class's bases.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
 from carnyx.activations import sigmoid, tanh
+from carnyx.core.fields import declared, tail
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments
-from carnyx.layers.arguments import Fraction, Whole
+from carnyx.layers.arguments import Declared, Fraction, Whole
 from carnyx.random import SeedGenerator, dropout
 
 
-class RecurrentCell(arguments.Declared, Layer):
+@declared
+class UnitOptions(Declared):
+    """The first fields of all but ConvLSTM."""
+
+    units: Whole
+    activation: Any = "tanh"
+    recurrent_activation: Any = "sigmoid"
+    use_bias: bool = True
+
+
+@tail
+class RecurrentOptions:
+    """What follows; a class takes away what it has not."""
+
+    kernel_initializer: Any = "glorot_uniform"
+    recurrent_initializer: Any = "orthogonal"
+    bias_initializer: Any = "zeros"
+    unit_forget_bias: bool = True
+    kernel_regularizer: Any = None
+    recurrent_regularizer: Any = None
+    bias_regularizer: Any = None
+    activity_regularizer: Any = None
+    kernel_constraint: Any = None
+    recurrent_constraint: Any = None
+    bias_constraint: Any = None
+    dropout: Fraction = 0.0
+    recurrent_dropout: Fraction = 0.0
+
+
+@tail
+class ResetAfter:
+    reset_after: bool = True
+
+
+@tail
+class Seeded:
+    seed: Any = None
+
+
+class RecurrentCell(Declared, Layer):
     """What SimpleRNNCell, LSTMCell and GRUCell share: options, weights and dropout masks.
 
     A cell's `call(inputs [B, D], states) -> (output [B, U], new states)` is one step of time.
@@ -33,25 +74,24 @@ class RecurrentCell(arguments.Declared, Layer):
     dropout: float
     recurrent_dropout: float
     seed: Any
-    state_size: Any
+    bias: Any = None
+    advance: Any  # a method, the cell's equations: (inputs, states) -> (output, new states)
 
-    def _keep(self, given: dict[str, Any], of: type | None = None) -> None:
-        """The work of a constructor, from its `locals()`."""
-        arguments.keep_given(self, given, of)
+    def _set_up(self) -> None:
+        super()._set_up()
         self.seed_generator = SeedGenerator(self.seed)
         self.output_size = self.units
         self.state_size = self.units if self.memories == 1 else [self.units] * self.memories
 
     def build(self, input_shape: Any) -> None:
-        width, window, channels = self.gates * self.units, self.kernel_size, self.channel_axis
-        shapes = (*window, input_shape[channels], width), (*window, self.units, width)
-        self.kernel = arguments.add_weight(self, "kernel", shapes[0])
-        name = "recurrent_kernel"
-        self.recurrent_kernel = arguments.add_weight(self, name, shapes[1], prefix="recurrent")
-        self.bias: Any = None
+        width, window = self.gates * self.units, self.kernel_size
+        shape = (*window, input_shape[self.channel_axis], width)
+        self.kernel = arguments.add_weight(self, "kernel", shape)
+        name, shape = "recurrent_kernel", (*window, self.units, width)
+        self.recurrent_kernel = arguments.add_weight(self, name, shape, prefix="recurrent")
         if self.use_bias:
-            start = {"initializer": self._bias_start()}
-            self.bias = arguments.add_weight(self, "bias", self._bias_shape(), **start)
+            start = self._bias_start()
+            self.bias = arguments.add_weight(self, "bias", self._bias_shape(), initializer=start)
 
     def _bias_start(self) -> Any:
         return self.bias_initializer
@@ -74,32 +114,29 @@ class RecurrentCell(arguments.Declared, Layer):
 
     def dropout_masks(self, inputs: Any, state: Any, training: bool) -> tuple[Any, Any]:
         """Masks for one step's inputs and for the state, once a sequence; None: no drop."""
-        rates = (self.dropout, self.recurrent_dropout)
-        pair = [
-            dropout(jnp.ones_like(t), rate, seed=self.seed_generator) if training and rate else None
-            for t, rate in zip((inputs, state), rates, strict=True)
-        ]
-        return pair[0], pair[1]
+
+        def mask(like: Any, rate: float) -> Any:
+            ones = jnp.ones_like(like)
+            return dropout(ones, rate, seed=self.seed_generator) if training and rate else None
+
+        return mask(inputs, self.dropout), mask(state, self.recurrent_dropout)
 
     def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
         states = list(states) if isinstance(states, (list, tuple)) else [states]
         masks = self.dropout_masks(inputs, states[0], training)
         return self.step(inputs, states, masks)
 
-    def step(self, inputs: Any, states: list[Any], masks: tuple[Any, Any]) -> Any:
-        """One step with the dropout masks given."""
+    def step(self, inputs: Any, states: Any, masks: tuple[Any, Any], advance: Any = None) -> Any:
+        """One step with the dropout masks given, by the cell's equations or a part of them."""
         if masks[0] is not None:
             inputs = inputs * masks[0]
         if masks[1] is not None:
             states = [states[0] * masks[1], *states[1:]]
-        return self.advance(inputs, states)
-
-    def advance(self, inputs: Any, states: list[Any]) -> Any:
-        """The cell's equations: (output, new states)."""
-        raise NotImplementedError
+        return (advance or self.advance)(inputs, states)
 
 
-class SimpleRNNCell(RecurrentCell):
+@declared
+class SimpleRNNCell(UnitOptions, RecurrentOptions, Seeded, RecurrentCell):
     """One step of a plain recurrent layer: h = activation(x W + h U + b) (Elman 1990).
 
     Args:
@@ -112,27 +149,9 @@ class SimpleRNNCell(RecurrentCell):
     (2, 3)
     """
 
-    def __init__(
-        self,
-        units: Whole,
-        activation: Any = "tanh",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: Fraction = 0.0,
-        recurrent_dropout: Fraction = 0.0,
-        seed: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self._keep(locals())
+    recurrent_activation: ClassVar[Any]
+    unit_forget_bias: ClassVar[bool]
+    activity_regularizer: ClassVar[Any]
 
     def advance(self, inputs: Any, states: list[Any]) -> Any:
         z = inputs @ self.kernel.value + states[0] @ self.recurrent_kernel.value
@@ -178,7 +197,8 @@ class LongShortCell(RecurrentCell):
         return h, [h, c]
 
 
-class LSTMCell(LongShortCell):
+@declared
+class LSTMCell(UnitOptions, RecurrentOptions, Seeded, LongShortCell):
     """One step of long short-term memory (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
 
     i = s(x Wi + h Ui + bi), f = s(x Wf + h Uf + bf), g = a(x Wg + h Ug + bg),
@@ -195,33 +215,12 @@ class LSTMCell(LongShortCell):
     (2, 3)
     """
 
-    def __init__(
-        self,
-        units: Whole,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        unit_forget_bias: bool = True,
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: Fraction = 0.0,
-        recurrent_dropout: Fraction = 0.0,
-        seed: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        kwargs.pop("implementation", None)
-        super().__init__(**kwargs)
-        self._keep(locals())
+    ignored = ("implementation",)
+    activity_regularizer: ClassVar[Any]
 
 
-class GRUCell(RecurrentCell):
+@declared
+class GRUCell(UnitOptions, RecurrentOptions, ResetAfter, Seeded, RecurrentCell):
     """One step of a gated recurrent unit (Cho et al. 2014).
 
     z = s(x Wz + h Uz + bz), r = s(x Wr + h Ur + br), and the candidate
@@ -239,32 +238,9 @@ class GRUCell(RecurrentCell):
     """
 
     gates = 3
-    reset_after: bool
-
-    def __init__(
-        self,
-        units: Whole,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: Fraction = 0.0,
-        recurrent_dropout: Fraction = 0.0,
-        reset_after: bool = True,
-        seed: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        kwargs.pop("implementation", None)
-        super().__init__(**kwargs)
-        self._keep(locals())
+    ignored = ("implementation",)
+    unit_forget_bias: ClassVar[bool]
+    activity_regularizer: ClassVar[Any]
 
     def _bias_shape(self) -> tuple[int, ...]:
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
@@ -286,6 +262,7 @@ class GRUCell(RecurrentCell):
         return h, [h]
 
 
+@declared
 class StackedRNNCells(Layer):
     """Cells on top of each other, to be run as one.
 
@@ -294,12 +271,14 @@ class StackedRNNCells(Layer):
     [[3, 3], [2, 2]]
     """
 
-    def __init__(self, cells: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        for cell in cells:
+    cells: Any
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        for cell in self.cells:
             if not hasattr(cell, "state_size"):
                 raise ValueError(f"StackedRNNCells: {cell!r} has no `state_size`: it is no cell.")
-        self.cells = list(cells)
+        self.cells = list(self.cells)
 
     @property
     def state_size(self) -> list[Any]:

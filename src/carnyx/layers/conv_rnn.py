@@ -6,15 +6,17 @@ here convolutions stand where the LSTM has products.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from carnyx.layers.arguments import DataFormat, Fraction, Padding, Whole, Window
-from carnyx.layers.cells import LongShortCell
+from carnyx.core.fields import declared
+from carnyx.layers import arguments
+from carnyx.layers.arguments import DataFormat, Padding, Whole, Window
+from carnyx.layers.cells import LongShortCell, RecurrentOptions, Seeded
 from carnyx.layers.conv import Windowed
-from carnyx.layers.rnn import CellLayer
+from carnyx.layers.rnn import CellLayer, RunOptions
 from carnyx.layers.spatial import SpatialLayer
 from carnyx.ops import convolution
 
@@ -28,9 +30,10 @@ class ConvLSTMCell(Windowed, LongShortCell):
 
     def __init__(self, rank: int, dtype: Any, name: str, **options: Any) -> None:
         super().__init__(dtype=dtype, name=name)
-        self.rank, self.units = rank, options["filters"]
-        self._keep(options, of=ConvLSTM)
-        self._check_window()
+        self.rank = rank
+        arguments.keep_given(self, options, of=ConvLSTM)
+        self.units = self.filters
+        self._set_up()
 
     def build(self, input_shape: Any) -> None:
         self._channels(input_shape)
@@ -46,7 +49,7 @@ class ConvLSTMCell(Windowed, LongShortCell):
 
     def start(self, shape: Any) -> list[Any]:
         """Zeros for both states, for inputs of this shape [B, *space, C]."""
-        z = jax.eval_shape(self.project, jax.ShapeDtypeStruct(shape, self.compute_dtype))
+        z = jax.eval_shape(self.project, jax.ShapeDtypeStruct(shape, self.kernel.value.dtype))
         sizes = list(z.shape)
         sizes[self.channel_axis] = self.filters
         return [jnp.zeros(sizes, self.compute_dtype)] * 2
@@ -55,7 +58,8 @@ class ConvLSTMCell(Windowed, LongShortCell):
         return self.start((batch_size, *self._step_shape))
 
 
-class ConvLSTM(CellLayer, SpatialLayer):
+@declared
+class ConvLSTM(RecurrentOptions, Seeded, RunOptions, CellLayer, SpatialLayer):
     """What ConvLSTM1D, ConvLSTM2D and ConvLSTM3D share.
 
     With * a convolution, s the recurrent activation and a the activation:
@@ -81,38 +85,20 @@ class ConvLSTM(CellLayer, SpatialLayer):
     Shi et al. (2015), without the peephole weights of their equation 3.
     """
 
-    def __init__(
-        self,
-        filters: Whole,
-        kernel_size: Window,
-        strides: Window = 1,
-        padding: Padding = "valid",
-        data_format: DataFormat = None,
-        dilation_rate: Window = 1,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        unit_forget_bias: bool = True,
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: Fraction = 0.0,
-        recurrent_dropout: Fraction = 0.0,
-        seed: Any = None,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        self._make(ConvLSTMCell, locals(), rank=self.rank)
+    kind = ConvLSTMCell
+    filters: Whole
+    kernel_size: Window
+    strides: Window = 1
+    padding: Padding = "valid"
+    data_format: DataFormat = None
+    dilation_rate: Window = 1
+    activation: Any = "tanh"
+    recurrent_activation: Any = "sigmoid"
+    use_bias: bool = True
+    unroll: ClassVar[bool]
+
+    def _keep_fields(self, owner: type, given: dict[str, Any]) -> None:
+        super()._keep_fields(owner, {**given, "rank": self.rank})
         self.data_format = self.cell.data_format
 
     def _start(self, sequences_shape: Any) -> Any:
@@ -125,12 +111,8 @@ class ConvLSTM(CellLayer, SpatialLayer):
         if keep_inputs is not None:
             sequences = sequences * keep_inputs[:, None]
         z = cell.project(sequences.reshape(times[0] * times[1], *sequences.shape[2:]))
-
-        def step(z: Any, states: Any) -> Any:
-            h, c = states
-            return cell.finish(z, [h if keep_state is None else h * keep_state, c])
-
-        return self._scan(step, z.reshape(*times, *z.shape[1:]), states, mask)
+        z, masks = z.reshape(*times, *z.shape[1:]), (None, keep_state)
+        return self._scan(lambda z, s: cell.step(z, s, masks, cell.finish), z, states, mask)
 
 
 class ConvLSTM1D(ConvLSTM, rank=1):

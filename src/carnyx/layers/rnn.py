@@ -7,22 +7,26 @@ form must equal.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from carnyx.core.config import snake_case
+from carnyx.core.fields import Given, declared, tail
 from carnyx.core.layer import InputSpec, Layer, call_parameters
 from carnyx.core.variable import Variable
 from carnyx.layers import arguments
-from carnyx.layers.arguments import Fraction, Whole
 from carnyx.layers.cells import (
     GRUCell,
     LSTMCell,
     RecurrentCell,
+    RecurrentOptions,
+    ResetAfter,
+    Seeded,
     SimpleRNNCell,
     StackedRNNCells,
+    UnitOptions,
     start_states,
 )
 from carnyx.ops import recurrent
@@ -49,6 +53,10 @@ class RNN(arguments.Declared, Layer):
 
     supports_masking = True
     rank = 0  # how many axes of space a step has
+    states: list[Variable] | None = None  # those that a stateful layer keeps
+    return_sequences: bool
+    return_state: bool
+    stateful: bool
 
     def __init__(
         self,
@@ -62,19 +70,15 @@ class RNN(arguments.Declared, Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(cell, (list, tuple)):
-            cell = StackedRNNCells(cell)
+        arguments.keep_given(self, locals())
+        self._set_cell(StackedRNNCells(cell) if isinstance(cell, (list, tuple)) else cell)
+
+    def _set_cell(self, cell: Any) -> None:
         if not hasattr(cell, "call") or not hasattr(cell, "state_size"):
-            raise ValueError(
-                f"{type(self).__name__} '{self.name}': a cell has a call() method and a "
-                f"`state_size`. Received: cell={cell!r}"
-            )
+            wanted = "a layer with a call() method and a `state_size`"
+            raise arguments.refuse(self, "cell", cell, wanted)
         self.cell = cell
-        self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
-        self.go_backwards, self.stateful = bool(go_backwards), bool(stateful)
-        self.unroll, self.zero_output_for_mask = bool(unroll), bool(zero_output_for_mask)
         self.input_spec = InputSpec(ndim=3 + self.rank)
-        self.states: list[Variable] | None = None
 
     def build(self, sequences_shape: Any) -> None:
         ndim = 3 + self.rank
@@ -90,12 +94,11 @@ class RNN(arguments.Declared, Layer):
                     "size must be known: start the model with Input(batch_shape=(32, ...)) or "
                     "batch_size=..."
                 )
-            leaves = jax.tree.leaves(self._start(sequences_shape))
-            self.states = [
-                Variable(leaf, trainable=False, name=f"state_{i}") for i, leaf in enumerate(leaves)
-            ]
-            for state in self.states:
+            self.states = []
+            for zeros in jax.tree.leaves(self._start(sequences_shape)):
+                state = Variable(zeros, trainable=False, name=f"state_{len(self.states)}")
                 state.kind = "state"
+                self.states.append(state)
 
     def call(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
@@ -107,15 +110,11 @@ class RNN(arguments.Declared, Layer):
         if initial_state is None:
             initial_state = [v.value for v in self.states or ()] if self.stateful else zeros
         states = jax.tree.leaves(initial_state)
-        if len(states) != tree.num_leaves:
+        shapes, given = ([s.shape for s in some] for some in (jax.tree.leaves(zeros), states))
+        if given != shapes:
             raise ValueError(
-                f"the cell has {tree.num_leaves} states and `initial_state` {len(states)}."
-            )
-        shapes = [s.shape for s in jax.tree.leaves(zeros)]
-        if [s.shape for s in states] != shapes:
-            raise ValueError(
-                f"initial states must have the shapes {shapes} for this input. Received: "
-                f"{[s.shape for s in states]}"
+                f"initial_state must have {len(shapes)} states, of the shapes {shapes} for this "
+                f"input. Received {len(given)}, of the shapes {given}."
             )
         states = [s.astype(self.compute_dtype) for s in states]
         outputs, states = self.run(sequences, jax.tree.unflatten(tree, states), mask, training)
@@ -142,10 +141,10 @@ class RNN(arguments.Declared, Layer):
         return recurrent.scan_cell(step, sequences, states, mask=mask, **options)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        masks = jax.tree.leaves(previous_mask)
-        mask = masks[0] if masks and self.return_sequences else None
-        states = len(jax.tree.leaves(self.cell.state_size)) if self.return_state else 0
-        return [mask, *[None] * states] if self.return_state else mask
+        mask = _mask_of_outputs(self, previous_mask)
+        if not self.return_state:
+            return mask
+        return [mask, *(None for _ in jax.tree.leaves(self.cell.state_size))]
 
     def get_initial_state(self, batch_size: int) -> Any:
         return start_states(self.cell, batch_size)
@@ -167,20 +166,49 @@ class RNN(arguments.Declared, Layer):
         return super()._in_config(name, value, default, owner)
 
 
+@tail
+class RunOptions:
+    """Fields of layers that make the cell which they run."""
+
+    return_sequences: bool = False
+    return_state: bool = False
+    go_backwards: bool = False
+    stateful: bool = False
+    unroll: bool = False
+
+
+@tail
+class KernelChoice:
+    """Options of Keras's signatures that have no effect here."""
+
+    ignored = ("implementation",)
+    use_cudnn: Any = "auto"
+
+
 class CellLayer(RNN):
     """What layers share that make their cell: SimpleRNN, LSTM, GRU, and `conv_rnn.py`'s. Their
     arguments are the cell's and RNN's, and the cell's can be read from the layer too."""
 
+    kind: Any  # the class of the cell
     fused: Any = None  # the run over time as one operation of `ops/recurrent.py`
 
-    def _make(self, cell: Any, given: dict[str, Any], **more: Any) -> None:
-        """The work of a constructor, from its `locals()`."""
-        own = {key: given[key] for key in given.keys() - {"self", "kwargs", "use_cudnn"}}
-        run = {*call_parameters(RNN.__init__), "activity_regularizer"} & own.keys()
-        of_cell = {key: own[key] for key in own.keys() - run}
-        kwargs = {**{key: own[key] for key in run}, **given["kwargs"]}
-        more |= {"dtype": kwargs.get("dtype"), "name": snake_case(cell.__name__)}
-        RNN.__init__(self, cell(**of_cell, **more), **kwargs)
+    def __init__(
+        self,
+        activity_regularizer: Any = None,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        options = {"activity_regularizer": activity_regularizer, **kwargs}
+        super(RNN, self).__init__(**options)  # RNN's own asks for a cell, which comes of the fields
+        arguments.keep_given(self, locals())
+
+    def _keep_fields(self, owner: type, given: dict[str, Any]) -> None:
+        own = {*call_parameters(RNN.__init__), "use_cudnn"}
+        super()._keep_fields(owner, {name: given[name] for name in given.keys() & own})
+        of_cell = {name: value for name, value in given.items() if name not in own}
+        name = snake_case(self.kind.__name__)
+        self._set_cell(self.kind(name=name, dtype=self._dtype_policy, **of_cell))
         self._of_cell = tuple(of_cell)
 
     def __getattr__(self, name: str) -> Any:
@@ -202,7 +230,8 @@ class CellLayer(RNN):
         return outputs, last
 
 
-class SimpleRNN(CellLayer):
+@declared
+class SimpleRNN(UnitOptions, RecurrentOptions, RunOptions, Seeded, CellLayer):
     """A plain recurrent layer over time: h[t] = activation(x[t] W + h[t-1] U + b).
 
     sequences [B, T, D] -> [B, U], or [B, T, U] with `return_sequences`. See `SimpleRNNCell` and
@@ -212,35 +241,13 @@ class SimpleRNN(CellLayer):
     (2, 3)
     """
 
-    def __init__(
-        self,
-        units: Whole,
-        activation: Any = "tanh",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: Fraction = 0.0,
-        recurrent_dropout: Fraction = 0.0,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        unroll: bool = False,
-        seed: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        self._make(SimpleRNNCell, locals())
+    kind = SimpleRNNCell
+    recurrent_activation: ClassVar[Any]
+    unit_forget_bias: ClassVar[bool]
 
 
-class LSTM(CellLayer):
+@declared
+class LSTM(UnitOptions, RecurrentOptions, Seeded, RunOptions, KernelChoice, CellLayer):
     """Long short-term memory over time: sequences [B, T, D] -> [B, U], or [B, T, U].
 
     See `LSTMCell` for the equations and the weights, `RNN` for the other arguments. With tanh and
@@ -250,42 +257,12 @@ class LSTM(CellLayer):
     (2, 5, 3)
     """
 
+    kind = LSTMCell
     fused = staticmethod(recurrent.lstm)
 
-    def __init__(
-        self,
-        units: Whole,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        unit_forget_bias: bool = True,
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: Fraction = 0.0,
-        recurrent_dropout: Fraction = 0.0,
-        seed: Any = None,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        unroll: bool = False,
-        use_cudnn: Any = "auto",
-        **kwargs: Any,
-    ) -> None:
-        kwargs.pop("implementation", None)
-        self._make(LSTMCell, locals())
-        self.use_cudnn = use_cudnn
 
-
-class GRU(CellLayer):
+@declared
+class GRU(UnitOptions, RecurrentOptions, Seeded, RunOptions, ResetAfter, KernelChoice, CellLayer):
     """Gated recurrent units over time: sequences [B, T, D] -> [B, U], or [B, T, U].
 
     See `GRUCell` for the equations and the weights, `RNN` for the other arguments.
@@ -294,37 +271,8 @@ class GRU(CellLayer):
     (2, 3)
     """
 
-    def __init__(
-        self,
-        units: Whole,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: Fraction = 0.0,
-        recurrent_dropout: Fraction = 0.0,
-        seed: Any = None,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        unroll: bool = False,
-        reset_after: bool = True,
-        use_cudnn: Any = "auto",
-        **kwargs: Any,
-    ) -> None:
-        kwargs.pop("implementation", None)
-        self._make(GRUCell, locals())
-        self.use_cudnn = use_cudnn
+    kind = GRUCell
+    unit_forget_bias: ClassVar[bool]
 
     def fused(self, *arrays: Any, **options: Any) -> Any:
         return recurrent.gru(*arrays, reset_after=self.cell.reset_after, **options)
@@ -339,6 +287,7 @@ MERGES = {
 }
 
 
+@declared
 class Bidirectional(arguments.Declared, Layer):
     """Runs a recurrent layer forwards and its twin backwards, and joins the two outputs.
 
@@ -355,35 +304,26 @@ class Bidirectional(arguments.Declared, Layer):
     """
 
     supports_masking = True
-    unsaved = ("weights",)
+    layer: Any
+    merge_mode: str | None = "concat"
+    weights: Given = None
+    backward_layer: Any = None
 
-    def __init__(
-        self,
-        layer: Any,
-        merge_mode: str | None = "concat",
-        weights: Any = None,
-        backward_layer: Any = None,
-        **kwargs: Any,
-    ) -> None:
+    def _set_up(self, weights: Any) -> None:
+        super()._set_up()
+        layer = self.layer
         if not hasattr(layer, "go_backwards"):
-            raise ValueError(f"Bidirectional wraps a recurrent layer. Received: layer={layer!r}")
-        if merge_mode not in MERGES:
-            raise ValueError(
-                f"Bidirectional: merge_mode is one of {list(MERGES)}. Received: {merge_mode!r}"
-            )
-        super().__init__(**kwargs)
-        self.layer = layer
-        self.forward_layer = _twin(layer, "forward", None)
-        self.backward_layer = backward_layer or _twin(layer, "backward", not layer.go_backwards)
-        if self.backward_layer.go_backwards == self.forward_layer.go_backwards:
-            raise ValueError(
-                "Bidirectional: the two layers run in the same direction. Give backward_layer "
-                f"go_backwards={not layer.go_backwards}."
-            )
-        self.merge_mode = merge_mode
+            raise arguments.refuse(self, "layer", layer, "a recurrent layer")
+        if self.merge_mode not in MERGES:
+            raise arguments.refuse(self, "merge_mode", self.merge_mode, f"one of {list(MERGES)}")
+        back = not layer.go_backwards
+        self.forward_layer = _twin(layer, "forward")
+        self.backward_layer = self.backward_layer or _twin(layer, "backward", go_backwards=back)
+        if self.backward_layer.go_backwards != back:
+            wanted = f"a layer that runs in the other direction (go_backwards={back})"
+            raise arguments.refuse(self, "backward_layer", self.backward_layer, wanted)
         self.return_sequences, self.return_state = layer.return_sequences, layer.return_state
-        self.stateful = layer.stateful
-        self.input_spec = layer.input_spec
+        self.stateful, self.input_spec = layer.stateful, layer.input_spec
         self._initial_weights = weights
 
     def _owned(self, kind: Any) -> Any:  # not `layer`, a pattern that has no weights
@@ -408,18 +348,16 @@ class Bidirectional(arguments.Declared, Layer):
             layer(sequences, initial_state=start, mask=mask, training=training)
             for layer, start in zip((self.forward_layer, self.backward_layer), starts, strict=True)
         ]
-        states = [s for run in runs for s in run[1:]] if self.return_state else []
-        forward, backward = (run[0] for run in runs) if self.return_state else runs
+        (forward, *ahead), (backward, *back) = runs if self.return_state else ([r] for r in runs)
         if self.return_sequences:
             backward = jnp.flip(backward, axis=1)
         merged = MERGES[self.merge_mode](forward, backward)
         if not self.return_state:
             return merged
-        return [*(merged if self.merge_mode is None else [merged]), *states]
+        return [*(merged if self.merge_mode is None else [merged]), *ahead, *back]
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        masks = jax.tree.leaves(previous_mask)
-        mask = masks[0] if masks and self.return_sequences else None
+        mask = _mask_of_outputs(self, previous_mask)
         return [mask, mask] if self.merge_mode is None else mask
 
     def reset_states(self) -> None:
@@ -434,11 +372,14 @@ class Bidirectional(arguments.Declared, Layer):
         return given and super()._in_config(name, value, default, owner)
 
 
-def _twin(layer: Any, prefix: str, go_backwards: bool | None) -> Any:
-    config = {**layer.get_config(), "name": f"{prefix}_{layer.name}"}
-    if go_backwards is not None:
-        config["go_backwards"] = go_backwards
+def _twin(layer: Any, prefix: str, **options: Any) -> Any:
+    config = {**layer.get_config(), "name": f"{prefix}_{layer.name}", **options}
     return type(layer).from_config(config)
+
+
+def _mask_of_outputs(layer: Any, masks: Any) -> Any:
+    """The mask of the sequences, if they come out."""
+    return next(iter(jax.tree.leaves(masks)), None) if layer.return_sequences else None
 
 
 __all__ = """
