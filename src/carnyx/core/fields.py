@@ -16,13 +16,13 @@ Given = Any  # the type of a field for `_set_up` alone: it is not kept, and in n
 def tail(cls: Class) -> Class:
     """Declares fields that follow the own ones of the classes that inherit them. Type checkers,
     which put the fields of bases first, take these for keyword-only."""
-    kind, empty = Parameter.POSITIONAL_OR_KEYWORD, Parameter.empty
-    cls._declared = {
-        name: Parameter(name, kind, default=vars(cls).get(name, empty), annotation=annotation)
-        for name, annotation in get_annotations(cls).items()
-    }
-    for name, field in _variable(cls._declared).items():
-        if field.default is not empty:
+    cls._declared = {}
+    for name, annotation in get_annotations(cls).items():
+        kind, default = Parameter.POSITIONAL_OR_KEYWORD, vars(cls).get(name, Parameter.empty)
+        field = Parameter(name, kind, default=default, annotation=annotation)
+        fixed = str(annotation).startswith("ClassVar")
+        cls._declared[name] = None if fixed else field
+        if not fixed and name in vars(cls):
             delattr(cls, name)  # it would hide what a base has of that name, such as a property
     return cls
 
@@ -50,22 +50,17 @@ def declared(cls: Class) -> Class:
         elif "__init__" in vars(base):
             root = base
             break
-    cls.__init__ = _written(cls, last, _variable(fields), root)
+    cls.__init__ = _written(cls, last, {n: f for n, f in fields.items() if f}, root)
     cls._describe()
     return cls
-
-
-def _variable(fields: dict[str, Parameter]) -> dict[str, Parameter]:
-    """Those that are no `ClassVar`."""
-    return {n: f for n, f in fields.items() if not str(f.annotation).startswith("ClassVar")}
 
 
 def _written(cls: type, last: type, fields: dict[str, Parameter], root: type) -> Any:
     """The constructor of `cls`. That of `root`, the next after `last` that is written by hand, gets
     the fields that it names and the unknown arguments."""
     named = signature(vars(root)["__init__"]).parameters
-    open_ended = root is not object and any(p.kind is p.VAR_KEYWORD for p in named.values())
-    rest = ["**kwargs"] if open_ended else []
+    any_more = root is not object and any(p.kind is p.VAR_KEYWORD for p in named.values())
+    rest = ["**kwargs"] if any_more else []
     default = {n: f.default for n, f in fields.items() if f.default is not f.empty}
     shown = [f"{n}={n}" if n in default else n for n in fields]
     handed = [n for n in fields if n in named]
