@@ -197,8 +197,10 @@ Fraction = float  # in [0, 1]
 FromZero = float
 Number = float
 Axis = int
+Axes = Any  # an axis, or several in a list
 Several = Any  # a tuple, or one of its elements alone
 Window = Any  # whole numbers from 1, one for all of the layer's `rank` axes or one for each
+Sides = Any  # (before, after), or a number for both, for all of the `rank` axes or for each
 Padding = str  # one of the layer's `paddings`
 DataFormat = str | None
 
@@ -209,10 +211,12 @@ RULES: dict[str, Callable[[Any, str, Any], Any]] = {
     "FromZero": lambda layer, name, value: number(layer, name, value, 0),
     "Number": number,
     "Axis": lambda layer, name, value: whole(layer, name, value, least=None),
+    "Axes": lambda layer, name, value: list(value) if isinstance(value, (list, tuple)) else value,
     "Several": lambda layer, name, value: (
         tuple(value) if isinstance(value, (list, tuple)) else (value,)
     ),
     "Window": lambda layer, name, value: sizes(layer, name, value, layer.rank),
+    "Sides": lambda layer, name, value: margins(layer, name, value, layer.rank),
     "Padding": lambda layer, name, value: choice(layer, name, value, layer.paddings),
     "DataFormat": lambda layer, name, value: data_format(layer, value),
 }

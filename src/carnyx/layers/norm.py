@@ -14,20 +14,34 @@ from jax import lax
 
 from carnyx import initializers
 from carnyx.core import state
+from carnyx.core.fields import declared, tail
 from carnyx.core.layer import InputSpec, Layer
 from carnyx.layers import arguments
-from carnyx.layers.arguments import Axis, FileOptions, Fraction, FromZero
+from carnyx.layers.arguments import Axes, Axis, Declared, FileOptions, Fraction, FromZero, Whole
 from carnyx.layers.wrappers import Wrapper
 from carnyx.ops import nn
 from carnyx.ops.table import wide
 
 
+@tail
+class ScaleOptions:
+    """Fields of layers with a learned scale gamma and centre beta."""
+
+    epsilon: FromZero = 1e-3
+    center: bool = True
+    scale: bool = True
+    beta_initializer: Any = "zeros"
+    gamma_initializer: Any = "ones"
+    beta_regularizer: Any = None
+    gamma_regularizer: Any = None
+    beta_constraint: Any = None
+    gamma_constraint: Any = None
+
+
 class Rescaled(FileOptions, Layer):
-    """What layers with a learned scale gamma and centre beta share."""
+    """What these layers share."""
 
     supports_masking = True
-    axis: Any
-    epsilon: float
     center: bool
     scale: bool
     gamma: Any = None
@@ -46,6 +60,7 @@ class Rescaled(FileOptions, Layer):
         return tuple(None if w is None else w.value for w in (self.gamma, self.beta))  # type: ignore[return-value]
 
 
+@declared
 class BatchNormalization(Rescaled):
     """gamma (x - mean) / sqrt(variance + epsilon) + beta, statistics of each channel in the batch.
 
@@ -84,51 +99,46 @@ class BatchNormalization(Rescaled):
     0.02
     """
 
-    momentum: float
-    renorm: bool
-    renorm_momentum: float
-    moving_mean: Any
-    moving_variance: Any
-    moving_stddev: Any
+    axis: Axis = -1
+    momentum: Fraction = 0.99
+    epsilon: FromZero = 1e-3
+    center: bool = True
+    scale: bool = True
+    beta_initializer: Any = "zeros"
+    gamma_initializer: Any = "ones"
+    moving_mean_initializer: Any = "zeros"
+    moving_variance_initializer: Any = "ones"
+    beta_regularizer: Any = None
+    gamma_regularizer: Any = None
+    beta_constraint: Any = None
+    gamma_constraint: Any = None
+    renorm: bool = False
+    renorm_clipping: Any = None
+    renorm_momentum: Fraction = 0.99
+    synchronized: bool = False
 
-    def __init__(
-        self,
-        axis: Axis = -1,
-        momentum: Fraction = 0.99,
-        epsilon: FromZero = 1e-3,
-        center: bool = True,
-        scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        moving_mean_initializer: Any = "zeros",
-        moving_variance_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
-        renorm: bool = False,
-        renorm_clipping: Any = None,
-        renorm_momentum: Fraction = 0.99,
-        synchronized: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    def _set_up(self) -> None:
+        super()._set_up()
         if self.renorm:
-            self.renorm_clipping = self._bounds(renorm_clipping)
+            self.renorm_clipping = self._bounds(self.renorm_clipping)
 
     def build(self, input_shape: Any) -> None:
         (axis,) = arguments.axes_of(self, self.axis, len(input_shape))
         size = arguments.known(self, input_shape, axis, "the channel axis")
         self._add_scale((size,))
-        starts = {n: getattr(self, f"{n}_initializer") for n in ("moving_mean", "moving_variance")}
-        if self.renorm:
-            mean, stddev = starts["moving_mean"], _rooted(starts["moving_variance"])
-            starts |= {"moving_stddev": stddev, "renorm_mean": mean, "renorm_stddev": stddev}
         narrow = self.variable_dtype in ("float16", "bfloat16")
         fixed = {"dtype": "float32" if narrow else None, "trainable": False, "autocast": False}
-        for name, start in starts.items():
-            setattr(self, name, self.add_weight((size,), start, name=name, **fixed))
+
+        def moving(name: str, start: Any) -> Any:
+            return self.add_weight((size,), start, name=name, **fixed)
+
+        mean, variance = self.moving_mean_initializer, self.moving_variance_initializer
+        self.moving_mean = moving("moving_mean", mean)
+        self.moving_variance = moving("moving_variance", variance)
+        if self.renorm:
+            self.moving_stddev = moving("moving_stddev", _rooted(variance))
+            self.renorm_mean = moving("renorm_mean", mean)
+            self.renorm_stddev = moving("renorm_stddev", _rooted(variance))
         self.input_spec = InputSpec(ndim=len(input_shape), axes={axis: size})
 
     def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
@@ -197,7 +207,8 @@ def _rooted(initializer: Any) -> Any:
     return lambda shape, dtype=None: jnp.sqrt(initializer(shape, dtype=dtype))
 
 
-class LayerNormalization(Rescaled):
+@declared
+class LayerNormalization(ScaleOptions, Rescaled):
     """gamma (x - mean) / sqrt(variance + epsilon) + beta, statistics of each sample over `axis`.
 
     Weights: gamma and beta, with the sizes of the normalised axes. Shapes stay as they are.
@@ -215,23 +226,7 @@ class LayerNormalization(Rescaled):
 
     absent = {"rms_scaling": False}
 
-    def __init__(
-        self,
-        axis: Any = -1,
-        epsilon: FromZero = 1e-3,
-        center: bool = True,
-        scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
-        self.axis = list(axis) if isinstance(axis, (list, tuple)) else axis
+    axis: Axes = -1
 
     def build(self, input_shape: Any) -> None:
         axes = sorted(arguments.axes_of(self, self.axis, len(input_shape)))
@@ -244,7 +239,8 @@ class LayerNormalization(Rescaled):
         return nn.layer_normalization(inputs, gamma, beta, axes, self.epsilon)
 
 
-class GroupNormalization(Rescaled):
+@declared
+class GroupNormalization(ScaleOptions, Rescaled):
     """gamma (x - mean) / sqrt(variance + epsilon) + beta, statistics of each sample and group.
 
     The channels are cut into `groups`; a group's statistics go over its channels and all places.
@@ -265,24 +261,13 @@ class GroupNormalization(Rescaled):
     [[-1.0, 1.0, -1.0, 1.0]]
     """
 
-    def __init__(
-        self,
-        groups: int = 32,
-        axis: Axis = -1,
-        epsilon: FromZero = 1e-3,
-        center: bool = True,
-        scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
-        self.groups = -1 if groups == -1 else arguments.whole(self, "groups", groups)
+    groups: int = 32
+    axis: Axis = -1
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        if self.groups != -1:
+            self.groups = arguments.whole(self, "groups", self.groups)
 
     def build(self, input_shape: Any) -> None:
         (axis,) = arguments.axes_of(self, self.axis, len(input_shape))
@@ -305,7 +290,8 @@ class GroupNormalization(Rescaled):
         return jnp.moveaxis(y, -1, self.axis).astype(inputs.dtype)
 
 
-class RMSNormalization(Layer):
+@declared
+class RMSNormalization(Declared, Layer):
     """scale x / sqrt(mean(x^2) + epsilon), the mean of each sample over `axis`.
 
     Weights: scale, with the sizes of the normalised axes. Shapes stay as they are.
@@ -321,12 +307,8 @@ class RMSNormalization(Layer):
     [[1.0, 1.0]]
     """
 
-    axis: Any
-    epsilon: float
-
-    def __init__(self, axis: Any = -1, epsilon: FromZero = 1e-6, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    axis: Any = -1
+    epsilon: FromZero = 1e-6
 
     def build(self, input_shape: Any) -> None:
         axes = sorted(arguments.axes_of(self, self.axis, len(input_shape)))
@@ -338,7 +320,8 @@ class RMSNormalization(Layer):
         return nn.rms_normalization(inputs, self.scale.value, axes, self.epsilon)
 
 
-class UnitNormalization(Layer):
+@declared
+class UnitNormalization(Declared, Layer):
     """x divided by its length over `axis`: the squares of the result sum to 1.
 
     Args:
@@ -350,16 +333,14 @@ class UnitNormalization(Layer):
     """
 
     supports_masking = True
-
-    def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.axis = list(axis) if isinstance(axis, (list, tuple)) else axis
+    axis: Axes = -1
 
     def call(self, inputs: Any) -> Any:
         axes = arguments.axes_of(self, self.axis, inputs.ndim)
         return nn.normalize(inputs, axes, epsilon=1e-6)
 
 
+@declared
 class SpectralNormalization(Wrapper):
     """A layer whose kernel is divided by its spectral norm, so that it stretches by at most 1.
 
@@ -386,9 +367,8 @@ class SpectralNormalization(Wrapper):
     [1.0, 1.0]
     """
 
-    def __init__(self, layer: Any, power_iterations: int = 1, **kwargs: Any) -> None:
-        super().__init__(layer, **kwargs)
-        self.power_iterations = arguments.whole(self, "power_iterations", power_iterations)
+    layer: Any
+    power_iterations: Whole = 1
 
     def build(self, input_shape: Any = None) -> None:
         super().build(input_shape)

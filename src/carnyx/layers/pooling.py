@@ -5,17 +5,25 @@ The arithmetic of windows and cells is `ops/pooling.py`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
 from carnyx import ops
-from carnyx.layers import arguments
+from carnyx.core.fields import declared, tail
 from carnyx.layers.arguments import DataFormat, Padding, Window
 from carnyx.layers.spatial import SpatialLayer
 
 
-class Pooling(SpatialLayer):
+@tail
+class Named:
+    """For signatures that have the name."""
+
+    name: str | None = None
+
+
+@declared
+class Pooling(Named, SpatialLayer):
     """What the windowed pooling layers share.
 
     y[p, c] is the maximum, or the mean, of x[p * strides + o, c] over the offsets o of a window;
@@ -30,52 +38,33 @@ class Pooling(SpatialLayer):
         ValueError: sizes below 1, an unknown padding, a window larger than the input.
     """
 
-    pool: Any = None  # an operation
-    pool_size: tuple[int, ...]
-    strides: tuple[int, ...] | None
-    padding: str
     paddings = ("valid", "same")
+    pool: ClassVar[Any] = None  # an operation
+    pool_size: Window
+    strides: Window | None = None
+    padding: Padding = "valid"
+    data_format: DataFormat = None
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        self.strides = self.strides or self.pool_size
 
     def call(self, inputs: Any) -> Any:
         return self.pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
 
 
+@declared
 class MaxPooling(Pooling):
     """Windows of two by default."""
 
     pool = staticmethod(ops.max_pool)
-
-    def __init__(
-        self,
-        pool_size: Window = 2,
-        strides: Window | None = None,
-        padding: Padding = "valid",
-        data_format: DataFormat = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(name=name, **kwargs)
-        arguments.keep_given(self, locals())
-        self.strides = self.strides or self.pool_size
+    pool_size: Window = 2
 
 
 class AveragePooling(Pooling):
     """Windows that are always given."""
 
     pool = staticmethod(ops.average_pool)
-
-    def __init__(
-        self,
-        pool_size: Window,
-        strides: Window | None = None,
-        padding: Padding = "valid",
-        data_format: DataFormat = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(name=name, **kwargs)
-        arguments.keep_given(self, locals())
-        self.strides = self.strides or self.pool_size
 
 
 class MaxPooling1D(MaxPooling, rank=1):
@@ -126,6 +115,7 @@ class AveragePooling3D(AveragePooling, rank=3):
     """
 
 
+@declared
 class GlobalPooling(SpatialLayer):
     """What pooling over all places shares: [B, *space, C] -> [B, C].
 
@@ -134,14 +124,12 @@ class GlobalPooling(SpatialLayer):
         keepdims: whether the spatial axes stay, with size 1.
     """
 
-    reduce: Any = None
-    keepdims: bool
+    reduce: ClassVar[Any] = None  # an operation
+    data_format: DataFormat = None
+    keepdims: bool = False
 
-    def __init__(
-        self, data_format: DataFormat = None, keepdims: bool = False, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    def _set_up(self) -> None:
+        super()._set_up()
         first = 1 if self.data_format == "channels_last" else 2
         self._places = tuple(range(first, first + self.rank))
 
@@ -226,6 +214,7 @@ class GlobalAveragePooling3D(GlobalAveragePooling, rank=3):
     """
 
 
+@declared
 class AdaptivePooling(SpatialLayer):
     """What the adaptive layers share: cells of nearly equal size, `output_size` of them an axis.
 
@@ -236,12 +225,9 @@ class AdaptivePooling(SpatialLayer):
         [shared]
     """
 
-    pool: Any = None  # an operation
-    output_size: tuple[int, ...]
-
-    def __init__(self, output_size: Window, data_format: DataFormat = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+    pool: ClassVar[Any] = None  # an operation
+    output_size: Window
+    data_format: DataFormat = None
 
     def call(self, inputs: Any) -> Any:
         return self.pool(inputs, self.output_size, self.data_format)

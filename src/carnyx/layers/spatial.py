@@ -30,8 +30,8 @@ class SpatialLayer(arguments.Declared, Layer):
             cls.__doc__ = f"{first}\n{shared.rstrip()}\n{own}"
         super().__init_subclass__(**kwargs)
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def _set_up(self) -> None:
+        super()._set_up()
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def spread(self, values: Any, other: Any) -> list[Any]:

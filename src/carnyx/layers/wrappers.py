@@ -11,10 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from carnyx.core import state
+from carnyx.core.fields import declared
 from carnyx.core.layer import InputSpec, Layer
+from carnyx.layers.arguments import Declared
 
 
-class Wrapper(Layer):
+@declared
+class Wrapper(Declared, Layer):
     """Base of layers that hold another in `self.layer`.
 
     >>> from carnyx.layers.dense import Dense
@@ -22,14 +25,16 @@ class Wrapper(Layer):
     2
     """
 
-    def __init__(self, layer: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if not isinstance(layer, Layer):
+    layer: Any
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        if not isinstance(self.layer, Layer):
             raise ValueError(
-                f"{type(self).__name__} '{self.name}': layer must be a Layer. Received: {layer!r} "
-                f"of type {type(layer).__name__}. Call the class: Dense(10) rather than Dense."
+                f"{type(self).__name__} '{self.name}': layer must be a Layer. Received: "
+                f"{self.layer!r} of type {type(self.layer).__name__}. Call the class: Dense(10) "
+                "rather than Dense."
             )
-        self.layer = layer
 
     def build(self, input_shape: Any = None) -> None:
         if not self.layer.built:
@@ -54,9 +59,10 @@ class TimeDistributed(Wrapper):
     (2, 10, 8)
     """
 
-    def __init__(self, layer: Any, **kwargs: Any) -> None:
-        super().__init__(layer, **kwargs)
-        self.supports_masking = True
+    supports_masking = True
+
+    def _set_up(self) -> None:
+        super()._set_up()
         self.input_spec = InputSpec(min_ndim=3)
 
     def build(self, input_shape: Any = None) -> None:
