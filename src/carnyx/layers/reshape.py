@@ -11,16 +11,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from carnyx.core.fields import declared
 from carnyx.core.layer import InputSpec, Layer
 from carnyx.core.symbol import KerasTensor
 from carnyx.layers import arguments
-from carnyx.layers.arguments import documented
+from carnyx.layers.arguments import DataFormat, Declared, Several, Sides, Whole, Window
 from carnyx.layers.spatial import SpatialLayer
 from carnyx.ops.image import METHODS
 
 
-@documented("data_format")
-class Flatten(Layer):
+@declared
+class Flatten(Declared, Layer):
     """All axes but the batch as one: [B, ...] -> [B, product]; [B] -> [B, 1].
 
     Args:
@@ -31,9 +32,10 @@ class Flatten(Layer):
     (2, 12)
     """
 
-    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.data_format = arguments.data_format(self, data_format)
+    data_format: DataFormat = None
+
+    def _set_up(self) -> None:
+        super()._set_up()
         self.input_spec = InputSpec(min_ndim=1)
 
     def call(self, inputs: Any) -> Any:
@@ -42,7 +44,8 @@ class Flatten(Layer):
         return jnp.reshape(inputs, (inputs.shape[0], math.prod(inputs.shape[1:])))
 
 
-class Reshape(Layer):
+@declared
+class Reshape(Declared, Layer):
     """Another shape for each sample, in the same order of numbers: [B, ...] -> [B, *target].
 
     Args:
@@ -55,17 +58,15 @@ class Reshape(Layer):
     (5, 6, 2)
     """
 
-    def __init__(self, target_shape: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        shape = (target_shape,) if arguments.is_whole(target_shape) else target_shape
-        good = isinstance(shape, (list, tuple)) and all(arguments.is_whole(n) for n in shape)
-        if not good or any(n < -1 or n == 0 for n in shape) or list(shape).count(-1) > 1:
-            raise arguments.refuse(
-                self,
-                "target_shape",
-                target_shape,
-                "a tuple of sizes from 1, without the batch, of which one may be -1",
-            )
+    target_shape: Several
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        shape = self.target_shape
+        good = all(arguments.is_whole(n) and (n > 0 or n == -1) for n in shape)
+        if not good or shape.count(-1) > 1:
+            wanted = "a tuple of sizes from 1, without the batch, of which one may be -1"
+            raise arguments.refuse(self, "target_shape", shape, wanted)
         self.target_shape = tuple(int(n) for n in shape)
 
     def compute_output_spec(self, inputs: Any) -> Any:
@@ -87,7 +88,8 @@ class Reshape(Layer):
         return jnp.reshape(inputs, (inputs.shape[0], *shape))
 
 
-class Permute(Layer):
+@declared
+class Permute(Declared, Layer):
     """The axes of each sample in another order: output axis i is input axis dims[i - 1].
 
     Args:
@@ -100,12 +102,14 @@ class Permute(Layer):
     (5, 4, 3)
     """
 
-    def __init__(self, dims: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    dims: Any
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        dims = self.dims
         if not isinstance(dims, (list, tuple)) or sorted(dims) != list(range(1, len(dims) + 1)):
-            raise arguments.refuse(
-                self, "dims", dims, "a permutation of 1, 2, ... (the batch, axis 0, stays)"
-            )
+            wanted = "a permutation of 1, 2, ... (the batch, axis 0, stays)"
+            raise arguments.refuse(self, "dims", dims, wanted)
         self.dims = tuple(dims)
         self.input_spec = InputSpec(ndim=len(self.dims) + 1)
 
@@ -113,7 +117,8 @@ class Permute(Layer):
         return jnp.transpose(inputs, (0, *self.dims))
 
 
-class RepeatVector(Layer):
+@declared
+class RepeatVector(Declared, Layer):
     """Each vector n times: [B, C] -> [B, n, C].
 
     Args:
@@ -123,9 +128,10 @@ class RepeatVector(Layer):
     (2, 3, 4)
     """
 
-    def __init__(self, n: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.n = arguments.whole(self, "n", n)
+    n: Whole
+
+    def _set_up(self) -> None:
+        super()._set_up()
         self.input_spec = InputSpec(ndim=2)
 
     def call(self, inputs: Any) -> Any:
@@ -135,13 +141,17 @@ class RepeatVector(Layer):
 class Margins(SpatialLayer):
     """Base: (before, after) on each spatial axis, in the attribute that a subclass names."""
 
-    def _start(self, argument: str, value: Any, data_format: str | None) -> None:
-        self.data_format = arguments.data_format(self, data_format)
-        pairs = arguments.margins(self, argument, value, self.rank)
-        setattr(self, argument, pairs[0] if self.rank == 1 else pairs)
+    margins = ""
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        pairs = getattr(self, self.margins)
         self._pairs = self.spread(pairs, (0, 0))
+        if self.rank == 1:
+            setattr(self, self.margins, pairs[0])
 
 
+@declared
 class ZeroPadding(Margins):
     """Zeros around each sample's space.
 
@@ -151,9 +161,9 @@ class ZeroPadding(Margins):
         [shared]
     """
 
-    def __init__(self, padding: Any = 1, data_format: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._start("padding", padding, data_format)
+    margins = "padding"
+    padding: Sides = 1
+    data_format: DataFormat = None
 
     def call(self, inputs: Any) -> Any:
         return jnp.pad(inputs, self._pairs)
@@ -195,6 +205,8 @@ class Cropping(Margins):
         ValueError: nothing is left of the input.
     """
 
+    margins = "cropping"
+
     def call(self, inputs: Any) -> Any:
         slices = []
         for axis, (before, after) in enumerate(self._pairs):
@@ -209,6 +221,7 @@ class Cropping(Margins):
         return inputs[tuple(slices)]
 
 
+@declared
 class Cropping1D(Cropping, rank=1):
     """A sequence without its ends: [B, T, C] -> [B, T - before - after, C].
 
@@ -216,11 +229,10 @@ class Cropping1D(Cropping, rank=1):
     (2, 3, 4)
     """
 
-    def __init__(self, cropping: Any = (1, 1), **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._start("cropping", cropping, "channels_last")
+    cropping: Sides = (1, 1)
 
 
+@declared
 class Cropping2D(Cropping, rank=2):
     """Images without their edges: [B, H, W, C] -> [B, H', W', C].
 
@@ -228,13 +240,11 @@ class Cropping2D(Cropping, rank=2):
     (2, 3, 4, 1)
     """
 
-    def __init__(
-        self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self._start("cropping", cropping, data_format)
+    cropping: Sides = ((0, 0), (0, 0))
+    data_format: DataFormat = None
 
 
+@declared
 class Cropping3D(Cropping, rank=3):
     """Volumes without their edges: [B, D, H, W, C] -> [B, D', H', W', C].
 
@@ -242,14 +252,8 @@ class Cropping3D(Cropping, rank=3):
     (2, 1, 2, 3, 1)
     """
 
-    def __init__(
-        self,
-        cropping: Any = ((1, 1), (1, 1), (1, 1)),
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self._start("cropping", cropping, data_format)
+    cropping: Sides = ((1, 1), (1, 1), (1, 1))
+    data_format: DataFormat = None
 
 
 class UpSampling(SpatialLayer):
@@ -260,11 +264,13 @@ class UpSampling(SpatialLayer):
         [shared]
     """
 
-    def _start(self, size: Any, data_format: str | None) -> None:
-        self.data_format = arguments.data_format(self, data_format)
-        sizes = arguments.sizes(self, "size", size, self.rank)
-        self.size = sizes[0] if self.rank == 1 else sizes
-        self._times = self.spread(sizes, 1)
+    size: Any
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        self._times = self.spread(self.size, 1)
+        if self.rank == 1:
+            (self.size,) = self.size
 
     def call(self, inputs: Any) -> Any:
         for axis, times in enumerate(self._times):
@@ -273,6 +279,7 @@ class UpSampling(SpatialLayer):
         return inputs
 
 
+@declared
 class UpSampling1D(UpSampling, rank=1):
     """Each step of a sequence `size` times: [B, T, C] -> [B, T * size, C].
 
@@ -280,11 +287,10 @@ class UpSampling1D(UpSampling, rank=1):
     [1.0, 1.0, 2.0, 2.0]
     """
 
-    def __init__(self, size: int = 2, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._start(size, "channels_last")
+    size: Window = 2
 
 
+@declared
 class UpSampling2D(UpSampling, rank=2):
     """Images enlarged: [B, H, W, C] -> [B, H * size[0], W * size[1], C].
         interpolation: "nearest" (repetition), "bilinear", "bicubic", "lanczos3" or "lanczos5",
@@ -294,16 +300,14 @@ class UpSampling2D(UpSampling, rank=2):
     (1, 8, 15, 2)
     """
 
-    def __init__(
-        self,
-        size: Any = (2, 2),
-        data_format: str | None = None,
-        interpolation: str = "nearest",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self._start(size, data_format)
-        self.interpolation = arguments.choice(self, "interpolation", interpolation, tuple(METHODS))
+    size: Window = (2, 2)
+    data_format: DataFormat = None
+    interpolation: str = "nearest"
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        known = tuple(METHODS)
+        self.interpolation = arguments.choice(self, "interpolation", self.interpolation, known)
 
     def call(self, inputs: Any) -> Any:
         if self.interpolation == "nearest":
@@ -312,6 +316,7 @@ class UpSampling2D(UpSampling, rank=2):
         return jax.image.resize(inputs, shape, self.interpolation)
 
 
+@declared
 class UpSampling3D(UpSampling, rank=3):
     """Volumes enlarged by repetition: [B, D, H, W, C] -> [B, D * a, H * b, W * c, C].
 
@@ -319,11 +324,8 @@ class UpSampling3D(UpSampling, rank=3):
     (1, 4, 6, 8, 1)
     """
 
-    def __init__(
-        self, size: Any = (2, 2, 2), data_format: str | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self._start(size, data_format)
+    size: Window = (2, 2, 2)
+    data_format: DataFormat = None
 
 
 __all__ = """
