@@ -10,34 +10,38 @@ from typing import Any
 import jax.numpy as jnp
 
 from carnyx import random, regularizers
+from carnyx.core.fields import declared
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments
+from carnyx.layers.arguments import DataFormat, Declared, Fraction, FromZero
 from carnyx.layers.spatial import SpatialLayer
 from carnyx.random import SeedGenerator
 
+NoiseShape = Any  # a tuple
 
-class RandomLayer(arguments.Declared, Layer):
+
+def noise_shape(layer: Any, argument: str, value: Any) -> tuple[int | None, ...]:
+    """The shape of what is drawn."""
+    given = isinstance(value, (list, tuple))
+    if not given or not all(n is None or (arguments.is_whole(n) and n > 0) for n in value):
+        raise arguments.refuse(layer, argument, value, "a tuple of sizes from 1, or None for sizes")
+    return tuple(value)
+
+
+arguments.RULES["NoiseShape"] = noise_shape
+
+
+class RandomLayer(Declared, Layer):
     """What layers that draw random numbers in training share."""
 
     supports_masking = True
+    strength = "rate"  # the argument that says how much is disturbed: at 0 nothing is drawn
+    seed: Any
 
-    def _strength(self, argument: str, value: Any, seed: Any) -> float:
-        """An argument in [0, 1] that says how much is disturbed: at 0 nothing is drawn."""
-        strength = arguments.number(self, argument, value, 0, 1)
-        self.seed = seed
-        self.seed_generator = SeedGenerator(seed) if strength > 0 else None
+    def _set_up(self) -> None:
+        super()._set_up()
+        self.seed_generator = SeedGenerator(self.seed) if getattr(self, self.strength) > 0 else None
         self.built = True
-        return strength
-
-    def _noise_shape(self, value: Any) -> Any:
-        good = isinstance(value, (list, tuple)) and all(
-            n is None or (arguments.is_whole(n) and n > 0) for n in value
-        )
-        if value is not None and not good:
-            raise arguments.refuse(
-                self, "noise_shape", value, "a tuple of sizes from 1, or None for sizes"
-            )
-        return value and tuple(value)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not training or self.seed_generator is None:
@@ -49,6 +53,7 @@ class RandomLayer(arguments.Declared, Layer):
         raise NotImplementedError
 
 
+@declared
 class Dropout(RandomLayer):
     """In training each element is 0 with probability `rate`, else x / (1 - rate); otherwise x.
 
@@ -68,10 +73,9 @@ class Dropout(RandomLayer):
     [0.0, 2.0]
     """
 
-    def __init__(self, rate: float, noise_shape: Any = None, seed: Any = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.rate = self._strength("rate", rate, seed)
-        self.noise_shape = self._noise_shape(noise_shape)
+    rate: Fraction
+    noise_shape: NoiseShape | None = None
+    seed: Any = None
 
     def disturb(self, inputs: Any) -> Any:
         return random.dropout(inputs, self.rate, self.noise_shape, seed=self.seed_generator)
@@ -91,18 +95,19 @@ class SpatialDropout(RandomLayer, SpatialLayer):
     """
 
     plain_dtype = True
+    rate: float
 
-    def __init__(
+    def __init__(  # not declared: takes no other options
         self,
-        rate: float,
-        data_format: str | None = None,
+        rate: Fraction,
+        data_format: DataFormat = None,
         seed: Any = None,
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        self.data_format = arguments.data_format(self, data_format)
-        self.rate = self._strength("rate", rate, seed)
+        arguments.keep_given(self, locals())
+        self._set_up()
 
     def disturb(self, inputs: Any) -> Any:
         shape = self.spread([1] * self.rank, None)
@@ -141,6 +146,7 @@ class SpatialDropout3D(SpatialDropout, rank=3):
     """
 
 
+@declared
 class GaussianNoise(RandomLayer):
     """In training x + n, n normal with mean 0 and standard deviation `stddev`; otherwise x.
 
@@ -152,15 +158,16 @@ class GaussianNoise(RandomLayer):
     [[1.0, 1.0]]
     """
 
-    def __init__(self, stddev: float, seed: Any = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.stddev = self._strength("stddev", stddev, seed)
+    strength = "stddev"
+    stddev: Fraction
+    seed: Any = None
 
     def disturb(self, inputs: Any) -> Any:
         dtype = self.compute_dtype
         return inputs + random.normal(inputs.shape, 0, self.stddev, dtype, self.seed_generator)
 
 
+@declared
 class GaussianDropout(RandomLayer):
     """In training x n, n normal with mean 1 and variance rate / (1 - rate); otherwise x.
 
@@ -174,11 +181,13 @@ class GaussianDropout(RandomLayer):
     [[1.0, 1.0]]
     """
 
-    def __init__(self, rate: float, seed: Any = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.rate = self._strength("rate", rate, seed)
-        if rate == 1:  # the variance would be infinite
-            raise arguments.refuse(self, "rate", rate, "below 1")
+    rate: Fraction
+    seed: Any = None
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        if self.rate == 1:  # the variance would be infinite
+            raise arguments.refuse(self, "rate", self.rate, "below 1")
 
     def disturb(self, inputs: Any) -> Any:
         spread = (self.rate / (1 - self.rate)) ** 0.5
@@ -191,6 +200,7 @@ class GaussianDropout(RandomLayer):
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
+@declared
 class AlphaDropout(RandomLayer):
     """Dropout for SELU networks: keeps mean 0 and variance 1 of its inputs.
 
@@ -208,10 +218,9 @@ class AlphaDropout(RandomLayer):
     [[1.0, 1.0]]
     """
 
-    def __init__(self, rate: float, noise_shape: Any = None, seed: Any = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.rate = self._strength("rate", rate, seed)
-        self.noise_shape = self._noise_shape(noise_shape)
+    rate: Fraction
+    noise_shape: NoiseShape | None = None
+    seed: Any = None
 
     def disturb(self, inputs: Any) -> Any:
         if self.rate == 1:
@@ -224,7 +233,8 @@ class AlphaDropout(RandomLayer):
         return a * (jnp.where(kept, inputs, floor) - self.rate * floor)
 
 
-class ActivityRegularization(Layer):
+@declared
+class ActivityRegularization(Declared, Layer):
     """Passes its input on and adds l1 sum |x| + l2 sum x^2 to the loss.
 
     Args:
@@ -237,12 +247,12 @@ class ActivityRegularization(Layer):
     """
 
     supports_masking = True
+    l1: FromZero = 0.0
+    l2: FromZero = 0.0
 
-    def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.l1 = arguments.number(self, "l1", l1, 0)
-        self.l2 = arguments.number(self, "l2", l2, 0)
-        self.activity_regularizer = regularizers.L1L2(l1, l2)
+    def _set_up(self) -> None:
+        super()._set_up()
+        self.activity_regularizer = regularizers.L1L2(self.l1, self.l2)
 
     def call(self, inputs: Any) -> Any:
         return inputs
