@@ -13,16 +13,19 @@ import jax.numpy as jnp
 
 from carnyx import activations
 from carnyx.core.config import get_registered_object
+from carnyx.core.fields import declared
 from carnyx.core.layer import InputSpec, Layer
 from carnyx.layers import arguments
+from carnyx.layers.arguments import Declared, FromZero, Number, Several
 
 
-class Elementwise(Layer):
+class Elementwise(Declared, Layer):
     """What layers without weights that keep shape and mask share."""
 
     supports_masking = True
 
 
+@declared
 class Activation(Elementwise):
     """An activation function as a layer.
 
@@ -33,14 +36,13 @@ class Activation(Elementwise):
     [0.0, 2.0]
     """
 
-    def __init__(self, activation: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.activation = activations.get(activation)
+    activation: Any
 
     def call(self, inputs: Any) -> Any:
         return self.activation(inputs)
 
 
+@declared
 class ReLU(Elementwise):
     """max_value where x >= max_value; x above `threshold`; else negative_slope (x - threshold).
 
@@ -53,19 +55,9 @@ class ReLU(Elementwise):
     [-1.0, 2.0, 3.0]
     """
 
-    def __init__(
-        self,
-        max_value: float | None = None,
-        negative_slope: float = 0.0,
-        threshold: float = 0.0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.max_value = max_value
-        if max_value is not None:
-            arguments.number(self, "max_value", max_value, 0)
-        self.negative_slope = arguments.number(self, "negative_slope", negative_slope, 0)
-        self.threshold = arguments.number(self, "threshold", threshold, 0)
+    max_value: FromZero | None = None
+    negative_slope: FromZero = 0.0
+    threshold: FromZero = 0.0
 
     def call(self, inputs: Any) -> Any:
         return activations.relu(inputs, self.negative_slope, self.max_value, self.threshold)
@@ -81,15 +73,18 @@ class LeakyReLU(Elementwise):
     [-1.0, 2.0]
     """
 
-    def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
+    negative_slope: float
+
+    def __init__(self, negative_slope: FromZero = 0.3, **kwargs: Any) -> None:
         negative_slope = kwargs.pop("alpha", negative_slope)  # its name before Keras 3
         super().__init__(**kwargs)
-        self.negative_slope = arguments.number(self, "negative_slope", negative_slope, 0)
+        arguments.keep_given(self, locals())
 
     def call(self, inputs: Any) -> Any:
         return activations.leaky_relu(inputs, self.negative_slope)
 
 
+@declared
 class PReLU(Elementwise):
     """x above 0, alpha x below, with a learned alpha for each place and channel.
 
@@ -108,21 +103,17 @@ class PReLU(Elementwise):
     ((2, 3, 4), (1, 4))
     """
 
-    def __init__(
-        self,
-        alpha_initializer: Any = "Zeros",
-        alpha_regularizer: Any = None,
-        alpha_constraint: Any = None,
-        shared_axes: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
-        listed = isinstance(shared_axes, (list, tuple))
-        axes = list(shared_axes) if listed else [shared_axes]
-        self.shared_axes = None if shared_axes is None else axes
+    alpha_initializer: Any = "Zeros"
+    alpha_regularizer: Any = None
+    alpha_constraint: Any = None
+    shared_axes: Several | None = None
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        if self.shared_axes is not None:
+            self.shared_axes = list(self.shared_axes)
         if not all(arguments.is_whole(a) and a > 0 for a in self.shared_axes or ()):
-            raise arguments.refuse(self, "shared_axes", shared_axes, "axes from 1")
+            raise arguments.refuse(self, "shared_axes", self.shared_axes, "axes from 1")
 
     def build(self, input_shape: Any) -> None:
         shared = self.shared_axes or ()
@@ -141,6 +132,7 @@ class PReLU(Elementwise):
         return jnp.maximum(inputs, 0) + self.alpha.value * jnp.minimum(inputs, 0)
 
 
+@declared
 class ELU(Elementwise):
     """x above 0, alpha (exp(x) - 1) below (Clevert et al. 2016).
 
@@ -148,14 +140,13 @@ class ELU(Elementwise):
     [-1.0, 2.0]
     """
 
-    def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.alpha = arguments.number(self, "alpha", alpha)
+    alpha: Number = 1.0
 
     def call(self, inputs: Any) -> Any:
         return activations.elu(inputs, self.alpha)
 
 
+@declared
 class Softmax(Elementwise):
     """exp(x) / sum of exp(x) along `axis`.
 
@@ -169,9 +160,7 @@ class Softmax(Elementwise):
     [[0.5, 0.0, 0.5]]
     """
 
-    def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.axis = axis
+    axis: Any = -1
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         axis = arguments.axes_of(self, self.axis, inputs.ndim)
@@ -181,6 +170,7 @@ class Softmax(Elementwise):
         return jnp.where(mask, activations.softmax(inputs, axis), 0)
 
 
+@declared
 class Identity(Elementwise):
     """Passes its input on.
 
@@ -188,15 +178,16 @@ class Identity(Elementwise):
     [1, 2]
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def _set_up(self) -> None:
+        super()._set_up()
         self.built = True
 
     def call(self, inputs: Any) -> Any:
         return inputs
 
 
-class Lambda(Layer):
+@declared
+class Lambda(Declared, Layer):
     """A function as a layer.
 
     A file holds the function's name only, never its code: it is loaded again if the function is
@@ -213,22 +204,19 @@ class Lambda(Layer):
     [[3.0, 3.0]]
     """
 
-    def __init__(
-        self,
-        function: Any,
-        output_shape: Any = None,
-        mask: Any = None,
-        arguments: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        if not callable(function):
-            raise ValueError(f"Lambda '{self.name}': function must be callable: {function!r}")
-        self.function, self.output_shape, self.mask = function, output_shape, mask
-        self.arguments = dict(arguments or {})
-        self.supports_masking = mask is not None
+    function: Any
+    output_shape: Any = None
+    mask: Any = None
+    arguments: Any = None
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        if not callable(self.function):
+            raise ValueError(f"Lambda '{self.name}': function must be callable: {self.function!r}")
+        self.arguments = dict(self.arguments or {})
+        self.supports_masking = self.mask is not None
         try:
-            names = set(inspect.signature(function).parameters)
+            names = set(inspect.signature(self.function).parameters)
         except ValueError:  # some built-in functions have no signature
             names = set()
         self._passed = names & {"mask", "training"}
@@ -274,6 +262,7 @@ def _registered_function(layer: Any, stored: Any) -> Any:
     )
 
 
+@declared
 class Masking(Elementwise):
     """Marks steps where every feature equals `mask_value`: they are masked for later layers.
 
@@ -283,9 +272,7 @@ class Masking(Elementwise):
     [[True, False]]
     """
 
-    def __init__(self, mask_value: float = 0.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.mask_value = arguments.number(self, "mask_value", mask_value)
+    mask_value: Number = 0.0
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         return jnp.any(inputs != self.mask_value, axis=-1)
