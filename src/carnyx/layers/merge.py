@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import functools
 import operator
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import lax
 
 from carnyx.core import errors, symbol
+from carnyx.core.fields import declared
 from carnyx.core.layer import Layer, is_shape
 from carnyx.core.symbol import KerasTensor
 from carnyx.layers import arguments
+from carnyx.layers.arguments import Axis, Declared
 
 
-class Merge(Layer):
+@declared
+class Merge(Declared, Layer):
     """What merging layers share: elementwise ones only say how a `pair` is joined.
 
     Inputs of lower rank get axes of size 1 behind the batch axis; then sizes are equal or 1.
     """
 
     supports_masking = True
-    least: int = 1
-    most: int | None = None
-    pair: Any = None  # joins two tensors: of several the first two, then that and the third...
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    least: ClassVar[int] = 1
+    most: ClassVar[int | None] = None
+    pair: ClassVar[Any] = None  # joins two tensors: of several the first two, then the third...
 
     def build(self, input_shape: Any) -> None:
         if input_shape != [] and is_shape(input_shape):
@@ -124,7 +124,6 @@ class Subtract(Merge):
     """
 
     least = most = 2
-
     pair = staticmethod(operator.sub)
 
 
@@ -171,6 +170,7 @@ class Minimum(Merge):
     pair = staticmethod(jnp.minimum)
 
 
+@declared
 class Concatenate(Merge):
     """Tensors one behind another on `axis`; on the other axes their sizes are equal.
 
@@ -184,11 +184,7 @@ class Concatenate(Merge):
     (2, 8, 4)
     """
 
-    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if not arguments.is_whole(axis):
-            raise arguments.refuse(self, "axis", axis, "a whole number")
-        self.axis = int(axis)
+    axis: Axis = -1
 
     def check(self, shapes: list[tuple[int | None, ...]]) -> None:
         rank = len(shapes[0])
@@ -221,6 +217,7 @@ class Concatenate(Merge):
         return functools.reduce(jnp.logical_or, full)
 
 
+@declared
 class Dot(Merge):
     """Sums of products over one axis of each of two tensors, sample by sample.
 
@@ -238,19 +235,23 @@ class Dot(Merge):
     """
 
     least = most = 2
+    axes: Any
+    normalize: bool = False
 
-    def __init__(self, axes: Any, normalize: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        pair = axes if isinstance(axes, (list, tuple)) else (axes, axes)
+    def _set_up(self) -> None:
+        super()._set_up()
+        if isinstance(self.axes, list):
+            self.axes = tuple(self.axes)
+        pair = self._pair()
         if len(pair) != 2 or not all(arguments.is_whole(a) and a != 0 for a in pair):
-            raise arguments.refuse(
-                self, "axes", axes, "a whole number or a pair, not the batch axis 0"
-            )
-        self.axes = axes if arguments.is_whole(axes) else tuple(axes)
-        self.normalize = arguments.flag(self, "normalize", normalize)
+            wanted = "a whole number or a pair, not the batch axis 0"
+            raise arguments.refuse(self, "axes", self.axes, wanted)
+
+    def _pair(self) -> tuple[int, ...]:
+        return self.axes if isinstance(self.axes, tuple) else (self.axes, self.axes)
 
     def _axes(self, shapes: Any) -> tuple[int, ...]:
-        pair: Any = self.axes if isinstance(self.axes, tuple) else (self.axes, self.axes)
+        pair = self._pair()
         for axis, shape in zip(pair, shapes, strict=True):
             if not axis % len(shape) > 0 or not -len(shape) < axis < len(shape):
                 wanted = f"an axis {axis} behind the batch, as axes={self.axes}"
