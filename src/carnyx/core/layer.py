@@ -145,6 +145,7 @@ class Layer(LayerOptions, symbol.Operation):
 
     name: str
     supports_masking = False
+    input_spec: Any = None
     ignored: tuple[str, ...] = ()  # arguments of older Keras versions, which have no effect
     _building = False
     _remat: Any = None  # the RematScope that the layer was made in
@@ -185,7 +186,6 @@ class Layer(LayerOptions, symbol.Operation):
         if context.remat:
             self._remat = context.remat[-1]
         self.built = False
-        self.input_spec: Any = None
         self._trainable = bool(trainable)
         self._weights: list[Variable] = []
         self._losses: list[Any] = []

@@ -109,7 +109,6 @@ class PReLU(Elementwise):
     shared_axes: Several | None = None
 
     def _set_up(self) -> None:
-        super()._set_up()
         if self.shared_axes is not None:
             self.shared_axes = list(self.shared_axes)
         if not all(arguments.is_whole(a) and a > 0 for a in self.shared_axes or ()):
@@ -179,7 +178,6 @@ class Identity(Elementwise):
     """
 
     def _set_up(self) -> None:
-        super()._set_up()
         self.built = True
 
     def call(self, inputs: Any) -> Any:
@@ -210,7 +208,6 @@ class Lambda(Declared, Layer):
     arguments: Any = None
 
     def _set_up(self) -> None:
-        super()._set_up()
         if not callable(self.function):
             raise ValueError(f"Lambda '{self.name}': function must be callable: {self.function!r}")
         self.arguments = dict(self.arguments or {})

@@ -11,14 +11,7 @@ from typing import Any
 from carnyx.core.fields import declared
 from carnyx.core.layer import InputSpec
 from carnyx.layers import arguments
-from carnyx.layers.arguments import (
-    DataFormat,
-    FileOptions,
-    KernelOptions,
-    Padding,
-    Whole,
-    Window,
-)
+from carnyx.layers.arguments import DataFormat, FileOptions, KernelOptions, Padding, Whole, Window
 from carnyx.layers.spatial import SpatialLayer
 from carnyx.ops import convolution
 
@@ -49,7 +42,6 @@ class Windowed(FileOptions, SpatialLayer):
                 f"1 where dilation_rate is above 1 (it is {self.dilation_rate}): the two together "
                 "are not defined. Set one of them to 1",
             )
-        self.input_spec = InputSpec(ndim=self.rank + 2)
 
     @property
     def channel_axis(self) -> int:

@@ -36,13 +36,10 @@ class Dense(KernelOptions, Adaptable):
     """
 
     supports_masking = True
+    input_spec = InputSpec(min_ndim=2)
     units: Whole
     activation: Any = None
     use_bias: bool = True
-
-    def _set_up(self) -> None:
-        super()._set_up()
-        self.input_spec = InputSpec(min_ndim=2)
 
     def _in_config(self, name: str, value: Any, default: Any, owner: type) -> bool:
         if name == "activity_regularizer":  # in Keras's file only when it was given

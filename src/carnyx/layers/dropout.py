@@ -39,7 +39,6 @@ class RandomLayer(Declared, Layer):
     seed: Any
 
     def _set_up(self) -> None:
-        super()._set_up()
         self.seed_generator = SeedGenerator(self.seed) if getattr(self, self.strength) > 0 else None
         self.built = True
 
@@ -251,7 +250,6 @@ class ActivityRegularization(Declared, Layer):
     l2: FromZero = 0.0
 
     def _set_up(self) -> None:
-        super()._set_up()
         self.activity_regularizer = regularizers.L1L2(self.l1, self.l2)
 
     def call(self, inputs: Any) -> Any:

@@ -31,7 +31,6 @@ class Adaptable(arguments.FileOptions, Layer):
     lora_alpha: Number | None = None
 
     def _set_up(self) -> None:
-        super()._set_up()
         if self.lora_rank is not None:
             self._keep_lora(self.lora_rank, self.lora_alpha)
 

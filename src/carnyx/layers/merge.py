@@ -239,7 +239,6 @@ class Dot(Merge):
     normalize: bool = False
 
     def _set_up(self) -> None:
-        super()._set_up()
         if isinstance(self.axes, list):
             self.axes = tuple(self.axes)
         pair = self._pair()

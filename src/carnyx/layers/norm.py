@@ -118,7 +118,6 @@ class BatchNormalization(Rescaled):
     synchronized: bool = False
 
     def _set_up(self) -> None:
-        super()._set_up()
         if self.renorm:
             self.renorm_clipping = self._bounds(self.renorm_clipping)
 
@@ -265,7 +264,6 @@ class GroupNormalization(ScaleOptions, Rescaled):
     axis: Axis = -1
 
     def _set_up(self) -> None:
-        super()._set_up()
         if self.groups != -1:
             self.groups = arguments.whole(self, "groups", self.groups)
 

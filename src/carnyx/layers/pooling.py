@@ -46,7 +46,6 @@ class Pooling(Named, SpatialLayer):
     data_format: DataFormat = None
 
     def _set_up(self) -> None:
-        super()._set_up()
         self.strides = self.strides or self.pool_size
 
     def call(self, inputs: Any) -> Any:
@@ -129,7 +128,6 @@ class GlobalPooling(SpatialLayer):
     keepdims: bool = False
 
     def _set_up(self) -> None:
-        super()._set_up()
         first = 1 if self.data_format == "channels_last" else 2
         self._places = tuple(range(first, first + self.rank))
 

@@ -32,11 +32,8 @@ class Flatten(Declared, Layer):
     (2, 12)
     """
 
+    input_spec = InputSpec(min_ndim=1)
     data_format: DataFormat = None
-
-    def _set_up(self) -> None:
-        super()._set_up()
-        self.input_spec = InputSpec(min_ndim=1)
 
     def call(self, inputs: Any) -> Any:
         if self.data_format == "channels_first" and inputs.ndim > 1:
@@ -61,7 +58,6 @@ class Reshape(Declared, Layer):
     target_shape: Several
 
     def _set_up(self) -> None:
-        super()._set_up()
         shape = self.target_shape
         good = all(arguments.is_whole(n) and (n > 0 or n == -1) for n in shape)
         if not good or shape.count(-1) > 1:
@@ -105,7 +101,6 @@ class Permute(Declared, Layer):
     dims: Any
 
     def _set_up(self) -> None:
-        super()._set_up()
         dims = self.dims
         if not isinstance(dims, (list, tuple)) or sorted(dims) != list(range(1, len(dims) + 1)):
             wanted = "a permutation of 1, 2, ... (the batch, axis 0, stays)"
@@ -128,11 +123,8 @@ class RepeatVector(Declared, Layer):
     (2, 3, 4)
     """
 
+    input_spec = InputSpec(ndim=2)
     n: Whole
-
-    def _set_up(self) -> None:
-        super()._set_up()
-        self.input_spec = InputSpec(ndim=2)
 
     def call(self, inputs: Any) -> Any:
         return jnp.repeat(inputs[:, None], self.n, axis=1)
@@ -144,7 +136,6 @@ class Margins(SpatialLayer):
     margins = ""
 
     def _set_up(self) -> None:
-        super()._set_up()
         pairs = getattr(self, self.margins)
         self._pairs = self.spread(pairs, (0, 0))
         if self.rank == 1:
@@ -267,7 +258,6 @@ class UpSampling(SpatialLayer):
     size: Any
 
     def _set_up(self) -> None:
-        super()._set_up()
         self._times = self.spread(self.size, 1)
         if self.rank == 1:
             (self.size,) = self.size

@@ -21,7 +21,7 @@ class SpatialLayer(arguments.Declared, Layer):
 
     def __init_subclass__(cls, rank: int = 0, **kwargs: Any) -> None:
         if rank:
-            cls.rank = rank
+            cls.rank, cls.input_spec = rank, InputSpec(ndim=rank + 2)
             first, _, own = (cls.__doc__ or "").partition("\n")
             docs = (
                 base.__doc__ or "" for base in cls.__mro__[1:] if issubclass(base, SpatialLayer)
@@ -29,10 +29,6 @@ class SpatialLayer(arguments.Declared, Layer):
             shared = next(filter(None, (doc.partition("\n")[2] for doc in docs)), "")
             cls.__doc__ = f"{first}\n{shared.rstrip()}\n{own}"
         super().__init_subclass__(**kwargs)
-
-    def _set_up(self) -> None:
-        super()._set_up()
-        self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def spread(self, values: Any, other: Any) -> list[Any]:
         """A value for every axis of the input: `values` for space, `other` for the rest."""

@@ -28,7 +28,6 @@ class Wrapper(Declared, Layer):
     layer: Any
 
     def _set_up(self) -> None:
-        super()._set_up()
         if not isinstance(self.layer, Layer):
             raise ValueError(
                 f"{type(self).__name__} '{self.name}': layer must be a Layer. Received: "
@@ -60,10 +59,7 @@ class TimeDistributed(Wrapper):
     """
 
     supports_masking = True
-
-    def _set_up(self) -> None:
-        super()._set_up()
-        self.input_spec = InputSpec(min_ndim=3)
+    input_spec = InputSpec(min_ndim=3)
 
     def build(self, input_shape: Any = None) -> None:
         super().build((None, *input_shape[2:]))
