@@ -1,12 +1,9 @@
 """What constructors of layers share: checks that name the layer, weights by kind, shared docs.
 
 No layer lives here. A check returns the normalised value, or raises ValueError saying which layer,
-what it received, what it expected. A constructor is its signature and two lines:
-
-    super().__init__(**kwargs)
-    arguments.keep_given(self, locals())
-
-which checks and keeps every argument as the signature's types say (`Whole`, `Fraction`, `bool`...).
+what it received, what it expected. Constructors are declared (see `core/fields.py`), and `Declared`
+checks and keeps every argument as its type says (`Whole`, `Fraction`, `bool`...). One that is
+written by hand does the same by `arguments.keep_given(self, locals())`.
 """
 
 from __future__ import annotations
@@ -284,8 +281,9 @@ class KernelOptions:
 
 
 class Declared:
-    """Mixin: what a layer says of its arguments by attributes. `[shared]` in docstrings stands for
-    the shared descriptions of all arguments that have none there, see `documented`."""
+    """Mixin of layers with a declared constructor: arguments are kept by the rules of their types,
+    and `[shared]` in the docstring stands for the shared descriptions of all arguments that have
+    none there, see `documented`. Attributes say what configs hold."""
 
     unsaved: tuple[str, ...] = ()  # arguments that Keras's configs do not have
     saved: tuple[str, ...] = ()  # and those of `Layer` that they have even if not given
