@@ -36,25 +36,6 @@ def kind_of(array: Any, empty: str | None = None) -> str:
     return families.get(np.dtype(array.dtype).kind, str(array.dtype))
 
 
-def tally(ids: np.ndarray, rows: np.ndarray, shape: tuple[int, int], binary: bool) -> np.ndarray:
-    """How often (or, binary, whether) each id occurs in each row; ids outside are left out."""
-    inside = (ids >= 0) & (ids < shape[1])
-    places = rows[inside].astype("int64") * shape[1] + ids[inside]
-    counts = np.bincount(places, minlength=shape[0] * shape[1]).reshape(shape)
-    return (counts > 0 if binary else counts).astype(dtypes.floatx())
-
-
-def encode(ids: Any, size: int, mode: str, dtype: Any) -> Any:
-    """`tabular.encode`, which for ids at hand makes no one-hot rows to add up."""
-    if isinstance(ids, jax.core.Tracer) or mode == "one_hot" or not ids.ndim:
-        return tabular.encode(jnp.asarray(ids), size, mode, dtype=dtype)
-    lead = ids.shape[:-1]
-    count = int(np.prod(lead))
-    rows = np.repeat(np.arange(count), ids.shape[-1])
-    found = tally(ids.ravel(), rows, (count, size), mode == "multi_hot")
-    return jnp.asarray(found.reshape(*lead, size), dtype)
-
-
 def salt_of(layer: Any, salt: Any) -> list[int] | None:
     """A salt as two whole numbers."""
     if salt is None:
@@ -105,7 +86,7 @@ class Bins(HostLayer):
     def _encode(self, ids: Any) -> Any:
         if self.output_mode == "int":
             return jnp.asarray(ids, "int32")
-        return encode(ids, self.num_bins, self.output_mode, self.compute_dtype)
+        return tabular.encode(ids, self.num_bins, self.output_mode, dtype=self.compute_dtype)
 
 
 class Hashing(Bins):

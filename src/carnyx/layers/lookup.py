@@ -317,7 +317,7 @@ class IndexLookup(hashing.HostLayer):
             return jnp.asarray(ids, "int32")
         weights = self._table.weights
         mode = self.output_mode if weights is None else "count"
-        found = hashing.encode(ids, self._width(), mode, dtypes.floatx())
+        found = tabular.encode(ids, self._width(), mode, dtype=dtypes.floatx())
         return found if weights is None else found * weights
 
     def _width(self) -> int:

@@ -4,6 +4,7 @@ Rescaling. What is learnt from data is learnt by `adapt`, on the host, before tr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,8 +57,18 @@ def batches_of(layer: Any, data: Any) -> Iterator[np.ndarray]:
 def encode(indices: Any, size: int, mode: str, weights: Any = None, dtype: Any = None) -> Any:
     """Indices as one-hot rows, or their maxima ("multi_hot") or sums ("count") over the last axis.
 
-    An index outside [0, size) gives zeros.
+    An index outside [0, size) gives zeros. Of NumPy's there are no one-hot rows to be summed.
     """
+    if isinstance(indices, np.ndarray) and indices.ndim and mode != "one_hot":
+        lead = indices.shape[:-1]
+        found = np.zeros(math.prod(lead) * size, "float32")
+        places = np.arange(0, found.size, size).reshape(*lead, 1) + indices
+        places = places[(indices >= 0) & (indices < size)]
+        if mode == "multi_hot":
+            found[places] = 1
+        else:
+            np.add.at(found, places, np.float32(1))
+        return jnp.asarray(found.reshape(*lead, size), dtype)
     rows = jax.nn.one_hot(indices, size, dtype=dtype)
     if mode == "one_hot":
         return rows[..., 0, :] if indices.ndim > 1 and indices.shape[-1] == 1 else rows

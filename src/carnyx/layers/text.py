@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from carnyx.core import dtypes
-from carnyx.layers import arguments, hashing, tabular
+from carnyx.layers import arguments, tabular
 from carnyx.layers.lookup import StringTable
 
 LOWER, STRIP = "lower", "strip_punctuation"
@@ -150,32 +149,17 @@ class TextVectorization(StringTable):
 
     def call(self, inputs: Any) -> Any:
         self._check(self.learnt)
-        places = self._table.places
-        parts = ((self._find(flat, places), lengths) for flat, lengths in self._parts(inputs))
-        found = self._rows(parts) if self.output_mode in ("int", "one_hot") else self._sums(parts)
-        return found.reshape(*self._lead(inputs.shape), *found.shape[1:])
-
-    def _rows(self, parts: Any) -> Any:
-        ids, lengths = [np.zeros(0, "int32")], [np.zeros(0, "int64")]
-        for some, many in parts:
-            ids.append(some)
-            lengths.append(np.array(many, "int64"))
-        flat, length = np.concatenate(ids), np.concatenate(lengths)
+        ids, lengths = [np.zeros(0, "int32")], []
+        for words, many in self._parts(inputs):
+            ids.append(self._find(words, self._table.places))
+            lengths += many
+        flat, length = np.concatenate(ids), np.array(lengths, "int64")
         width = self.output_sequence_length or int(length.max(initial=0))
         place = np.arange(len(flat)) - np.repeat(np.cumsum(length) - length, length)
         padded = np.full((len(length), width), int(self._masks) - 1, "int32")
         padded[np.arange(width) < length[:, None]] = flat[place < width]
-        return self._encode(padded)
-
-    def _sums(self, parts: Any) -> Any:
-        width, weights = self._width(), self._table.weights
-        found = [np.zeros((0, width), dtypes.floatx())]
-        for ids, lengths in parts:
-            rows = np.repeat(np.arange(len(lengths)), lengths)
-            shape, binary = (len(lengths), width), self.output_mode == "multi_hot"
-            counts = hashing.tally(ids, rows, shape, binary)
-            found.append(counts if weights is None else counts * weights)
-        return jnp.asarray(np.concatenate(found))
+        found = self._encode(padded)
+        return found.reshape(*self._lead(inputs.shape), *found.shape[1:])
 
     def _encode(self, ids: Any) -> Any:
         if self.output_mode != "one_hot":
