@@ -14,11 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from carnyx.core import dtypes, symbol
+from carnyx.core.fields import declared
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments, tabular
+from carnyx.layers.arguments import Mode, Whole
 from carnyx.layers.hashes import MAX_BUCKETS, buckets, crossed_buckets
+from carnyx.layers.tabular import Dense
 
 MODES = ("int", *tabular.ENCODINGS)
+Salt = Any  # a whole number or two, kept as two
 
 
 def kind_of(array: Any, empty: str | None = None) -> str:
@@ -36,15 +40,16 @@ def kind_of(array: Any, empty: str | None = None) -> str:
     return families.get(np.dtype(array.dtype).kind, str(array.dtype))
 
 
-def salt_of(layer: Any, salt: Any) -> list[int] | None:
+def salt_of(layer: Any, argument: str, salt: Any) -> list[int]:
     """A salt as two whole numbers."""
-    if salt is None:
-        return None
     pair = [salt, salt] if arguments.is_whole(salt) else salt
     listed = isinstance(pair, (list, tuple)) and len(pair) == 2
     if not listed or not all(map(arguments.is_whole, pair)):
-        raise arguments.refuse(layer, "salt", salt, "a whole number, two of them, or None")
+        raise arguments.refuse(layer, argument, salt, "a whole number, two of them, or None")
     return list(pair)
+
+
+arguments.RULES["Salt"] = salt_of
 
 
 class HostLayer(arguments.Declared, Layer):
@@ -54,6 +59,10 @@ class HostLayer(arguments.Declared, Layer):
     """
 
     unsaved = ("autocast",)
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        self.autocast = False
 
     def _convert(self, structure: Any) -> Any:
         args, kwargs = structure
@@ -74,14 +83,23 @@ class Bins(HostLayer):
     """What the two hashing layers share."""
 
     num_bins: int
-    output_mode: str
+    modes = MODES
 
-    def _keep(self, num_bins: Any, output_mode: Any, modes: tuple[str, ...], sparse: Any) -> None:
-        self.num_bins = arguments.whole(self, "num_bins", num_bins)
+    def __init__(
+        self, *, output_mode: str, name: str | None = None, dtype: Any = None, **kwargs: Any
+    ) -> None:
+        dtype = self._default_dtype(output_mode) if dtype is None else dtype
+        super().__init__(name=name, dtype=dtype, **kwargs)
+        self.output_mode = output_mode
+
+    def _default_dtype(self, output_mode: str) -> str | None:
+        return "int64" if output_mode == "int" else None
+
+    def _set_up(self) -> None:
+        super()._set_up()
         if self.num_bins > MAX_BUCKETS:
-            raise arguments.refuse(self, "num_bins", num_bins, f"at most {MAX_BUCKETS}")
-        self.output_mode = arguments.choice(self, "output_mode", output_mode, modes)
-        tabular.dense_only(self, sparse)
+            raise arguments.refuse(self, "num_bins", self.num_bins, f"at most {MAX_BUCKETS}")
+        arguments.choice(self, "output_mode", self.output_mode, self.modes)
 
     def _encode(self, ids: Any) -> Any:
         if self.output_mode == "int":
@@ -89,6 +107,7 @@ class Bins(HostLayer):
         return tabular.encode(ids, self.num_bins, self.output_mode, dtype=self.compute_dtype)
 
 
+@declared
 class Hashing(Bins):
     """Strings or whole numbers as the number of a bin, by a hash that is the same everywhere.
 
@@ -101,27 +120,23 @@ class Hashing(Bins):
         mask_value: what has bin 0 for itself.
         salt: a whole number or two, the key of SipHash; None for FarmHash's Fingerprint64.
         output_mode: "int", or how the bins are encoded, see `CategoryEncoding`.
-        sparse: False; sparse outputs are not supported.
+        [shared]
 
     >>> Hashing(3)([["A"], ["B"], ["C"]]).tolist()
     [[1], [0], [1]]
     """
 
-    def __init__(
-        self,
-        num_bins: int,
-        mask_value: Any = None,
-        salt: Any = None,
-        output_mode: str = "int",
-        sparse: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        if kwargs.get("dtype") is None:
-            kwargs["dtype"] = "int64" if output_mode == "int" else dtypes.floatx()
-        super().__init__(**{"autocast": False, **kwargs})
-        self._keep(num_bins, output_mode, MODES, sparse)
-        self.mask_value = mask_value
-        self.salt = salt_of(self, salt)
+    num_bins: Whole
+    mask_value: Any = None
+    salt: Salt | None = None
+    output_mode: Mode = "int"
+    sparse: Dense = False
+
+    def _default_dtype(self, output_mode: str) -> str | None:
+        return super()._default_dtype(output_mode) or dtypes.floatx()
+
+    def _set_up(self) -> None:
+        super()._set_up()
         if self.output_mode == "int" and self.dtype_policy.name not in ("int32", "int64"):
             expected = "'int32' or 'int64' for output_mode='int'"
             raise arguments.refuse(self, "dtype", self.dtype_policy.name, expected)
@@ -146,6 +161,7 @@ class Hashing(Bins):
         return self._encode(xp.where(masked, 0, bins))
 
 
+@declared
 class HashedCrossing(Bins):
     """Combinations of two or more categories as the number of a bin, by a hash.
 
@@ -154,7 +170,7 @@ class HashedCrossing(Bins):
     Args:
         num_bins: N, from 1.
         output_mode: "int" or "one_hot".
-        sparse: False; sparse outputs are not supported.
+        [shared]
 
     >>> HashedCrossing(5)((["A", "B", "A"], [101, 101, 102])).tolist()
     [1, 4, 3]
@@ -163,18 +179,12 @@ class HashedCrossing(Bins):
     unsaved = ("trainable", "autocast")
     plain_dtype = True
 
-    def __init__(
-        self,
-        num_bins: int,
-        output_mode: str = "int",
-        sparse: bool = False,
-        name: str | None = None,
-        dtype: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        dtype = "int64" if dtype is None and output_mode == "int" else dtype
-        super().__init__(**{"name": name, "dtype": dtype, "autocast": False, **kwargs})
-        self._keep(num_bins, output_mode, ("int", "one_hot"), sparse)
+    modes = ("int", "one_hot")
+    num_bins: Whole
+    output_mode: Mode = "int"
+    sparse: Dense = False
+    name: str | None = None
+    dtype: Any = None
 
     def _convert(self, structure: Any) -> Any:
         args, kwargs = structure

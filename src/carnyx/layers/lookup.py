@@ -18,12 +18,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from carnyx.core import dtypes, symbol
-from carnyx.core.layer import Layer
+from carnyx.core.fields import declared
 from carnyx.layers import arguments, hashing, tabular
+from carnyx.layers.hashing import Salt
+from carnyx.layers.tabular import Dense
 
-MODES = (*hashing.MODES, "tf_idf")
-OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
+FromNone, LookupMode = int, str  # a whole number from 0; one of MODES
+MODES, OLD_MODES = (*hashing.MODES, "tf_idf"), {"binary": "multi_hot", "tf-idf": "tf_idf"}
 TERMS, WEIGHTS = "vocabulary.txt", "idf_weights.txt"
+arguments.RULES |= {
+    "FromNone": lambda layer, name, value: arguments.whole(layer, name, value, 0),
+    "LookupMode": lambda layer, name, value: arguments.choice(
+        layer, name, OLD_MODES.get(value, value), MODES
+    ),
+}
 arguments.SHARED |= {
     "max_tokens": "the greatest size of the vocabulary, special terms included, from 2.",
     "num_oov_indices": 'from 0, the indices of unknown terms ("out of vocabulary", OOV).',
@@ -37,7 +45,6 @@ arguments.SHARED |= {
         '            "tf_idf" [..., n] -> [..., N]: whether or how often a term occurs, or this\n'
         "            times its weight log(1 + documents / (1 + documents with the term))."
     ),
-    "sparse": "False; sparse outputs are not supported.",
     "pad_to_max_tokens": "whether N is max_tokens even if there are fewer terms.",
     "salt": "two whole numbers; unknown terms then have buckets as in a salted `Hashing`.",
     "encoding": "of the bytes that are given as strings.",
@@ -50,51 +57,59 @@ class IndexLookup(hashing.HostLayer):
     Terms and counts are in namespaces, as a layer looks for others in its lists and dicts.
     """
 
+    unsaved = ("autocast", "has_input_vocabulary")
     learns = "vocabulary"
     vocabulary_dtype = "string"
-    invert: bool
-    pad_to_max_tokens: bool
     max_tokens: Any
+    num_oov_indices: int
+    mask_token: Any
+    oov_token: Any
+    vocabulary: Any
+    idf_weights: Any
+    invert: bool
+    output_mode: str
+    pad_to_max_tokens: bool
+    salt: Any
     # what subclasses say
     _term: Callable[..., Any]  # (value) -> a term as it is kept, or TypeError
     _flat: Callable[..., list[Any]]  # (array) -> all its elements as terms, or TypeError
     _index: Callable[..., None]  # (keys, start): keeps the keys' indices, from start, in `_table`
     _indices: Callable[..., Any]  # (array) -> the index of each; -1 for a mask that has none
 
-    def _start(self, given: dict[str, Any]) -> None:
-        """Checks and keeps a constructor's arguments, its `locals()`."""
-        rest, vocabulary, weights = (given[k] for k in ("kwargs", "vocabulary", "idf_weights"))
-        self._size = rest.pop("vocabulary_size", None)
-        for old in ("has_input_vocabulary", "oov_method"):  # of Keras's configs
-            rest.pop(old, None)
-        Layer.__init__(self, name=given["name"], **{"autocast": False, **rest})
-        self.mask_token, self.oov_token = given["mask_token"], given["oov_token"]
-        self.num_oov_indices = arguments.whole(self, "num_oov_indices", given["num_oov_indices"], 0)
-        mode = OLD_MODES.get(given["output_mode"], given["output_mode"])
-        self.output_mode = arguments.choice(self, "output_mode", mode, MODES)
-        for flag in ("invert", "pad_to_max_tokens"):
-            setattr(self, flag, arguments.flag(self, flag, given[flag]))
-        if self.invert and (mode != "int" or self.oov_token is None):
-            raise arguments.refuse(self, "output_mode", mode, "'int', with oov_token, for invert")
-        self.max_tokens = given["max_tokens"]
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        vocabulary_size: int | None = None,
+        has_input_vocabulary: Any = None,
+        oov_method: str = "floormod",
+        **kwargs: Any,
+    ) -> None:
+        """Takes what Keras's configs have besides the arguments of the classes."""
+        super().__init__(name=name, **kwargs)
+        self._size, self.oov_method = vocabulary_size, oov_method
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        if self.invert and (self.output_mode != "int" or self.oov_token is None):
+            expected = "'int', with oov_token, for invert"
+            raise arguments.refuse(self, "output_mode", self.output_mode, expected)
         if self.max_tokens is not None or self.pad_to_max_tokens:
             least = max(2, 1 + len(self._special()))
             self.max_tokens = arguments.whole(self, "max_tokens", self.max_tokens, least)
-        self.salt = hashing.salt_of(self, given["salt"])
-        tabular.dense_only(self, given["sparse"])
         self._table = SimpleNamespace(terms=[], weights=None)
-        self.given = vocabulary is not None
-        self._argument = SimpleNamespace(vocabulary=None, idf_weights=None)
         self.reset_state()
+        given, weights = self.vocabulary, self.idf_weights
+        self.given = given is not None
         if self.given:
-            terms = self._read(vocabulary)
+            terms = self._read(given)
             self.set_vocabulary(terms, weights)
-            if not isinstance(vocabulary, (str, Path)):  # of a file, the terms are assets
-                self._argument.vocabulary = terms
+            # of a file, the terms are assets
+            self.vocabulary = None if isinstance(given, (str, Path)) else tabular.host_array(terms)
         elif weights is not None:
             raise arguments.refuse(self, "idf_weights", weights, "given with a vocabulary")
         if weights is not None:
-            self._argument.idf_weights = np.asarray(weights).tolist()
+            self.idf_weights = np.asarray(weights)
 
     @property
     def compute_dtype(self) -> str:
@@ -102,13 +117,11 @@ class IndexLookup(hashing.HostLayer):
 
     dtype = variable_dtype = compute_dtype
 
-    def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
-        if name in ("vocabulary", "idf_weights"):
-            return getattr(self._argument, name)
-        return super()._config_value(name, recorded, owner)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"vocabulary_size": self._size}
+    def _config_value(self, name: str, *rest: Any) -> Any:
+        if name == "vocabulary_size":
+            return self._size
+        value = super()._config_value(name, *rest)
+        return value.tolist() if isinstance(value, np.ndarray) else value
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -210,7 +223,7 @@ class IndexLookup(hashing.HostLayer):
 
         The weights of "tf_idf" are in `idf_weights.txt`, which Keras does not know.
         """
-        if self._argument.vocabulary is not None:
+        if self.vocabulary is not None:
             return
         named = self.oov_token is not None
         terms = list(map(str, self.get_vocabulary(named)))
@@ -225,7 +238,7 @@ class IndexLookup(hashing.HostLayer):
 
     def load_assets(self, dir_path: Any) -> None:
         """Reads what `save_assets` wrote."""
-        if self._argument.vocabulary is not None:
+        if self.vocabulary is not None:
             return
         weights = None
         if self.output_mode == "tf_idf":
@@ -370,6 +383,7 @@ class StringTable(IndexLookup):
         return np.fromiter(map(places.get, keys, unknown), "int32", len(keys))
 
 
+@declared
 class StringLookup(StringTable):
     """Strings as whole numbers, by their places in a vocabulary.
 
@@ -383,28 +397,19 @@ class StringLookup(StringTable):
     ([[2, 0, 1]], ['[UNK]', 'a', 'b'])
     """
 
-    def __init__(
-        self,
-        max_tokens: int | None = None,
-        num_oov_indices: int = 1,
-        mask_token: str | None = None,
-        oov_token: str | None = "[UNK]",
-        vocabulary: Any = None,
-        idf_weights: Any = None,
-        invert: bool = False,
-        output_mode: str = "int",
-        pad_to_max_tokens: bool = False,
-        sparse: bool = False,
-        encoding: str = "utf-8",
-        name: str | None = None,
-        salt: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        self.encoding = encoding
-        self._start(locals())
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"oov_method": "floormod"}  # which Keras writes and ignores
+    max_tokens: int | None = None
+    num_oov_indices: FromNone = 1
+    mask_token: str | None = None
+    oov_token: str | None = "[UNK]"
+    vocabulary: Any = None
+    idf_weights: Any = None
+    invert: bool = False
+    output_mode: LookupMode = "int"
+    pad_to_max_tokens: bool = False
+    sparse: Dense = False
+    encoding: str = "utf-8"
+    name: str | None = None
+    salt: Salt | None = None
 
     def _indices(self, values: Any) -> np.ndarray:
         flat, known = self._flat(values), self._table.places
@@ -418,6 +423,7 @@ class StringLookup(StringTable):
         return self._find(flat, known).reshape(values.shape)
 
 
+@declared
 class IntegerLookup(IndexLookup):
     """Whole numbers that are names of something as numbers from 0, by a vocabulary.
 
@@ -433,30 +439,27 @@ class IntegerLookup(IndexLookup):
     [[2, 0, 1]]
     """
 
-    def __init__(
-        self,
-        max_tokens: int | None = None,
-        num_oov_indices: int = 1,
-        mask_token: int | None = None,
-        oov_token: int | None = -1,
-        vocabulary: Any = None,
-        vocabulary_dtype: str = "int64",
-        idf_weights: Any = None,
-        invert: bool = False,
-        output_mode: str = "int",
-        sparse: bool = False,
-        pad_to_max_tokens: bool = False,
-        oov_method: str = "floormod",
-        salt: Any = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.vocabulary_dtype, self.oov_method = vocabulary_dtype, oov_method
-        self._start(locals())
-        arguments.choice(self, "vocabulary_dtype", vocabulary_dtype, ("int64",))
-        arguments.choice(self, "oov_method", oov_method, ("floormod", "farmhash"))
-        if salt is not None and oov_method != "farmhash":
-            raise arguments.refuse(self, "oov_method", oov_method, "'farmhash' for a salt")
+    max_tokens: int | None = None
+    num_oov_indices: FromNone = 1
+    mask_token: int | None = None
+    oov_token: int | None = -1
+    vocabulary: Any = None
+    vocabulary_dtype: str = "int64"
+    idf_weights: Any = None
+    invert: bool = False
+    output_mode: LookupMode = "int"
+    sparse: Dense = False
+    pad_to_max_tokens: bool = False
+    oov_method: str = "floormod"
+    salt: Salt | None = None
+    name: str | None = None
+
+    def _set_up(self) -> None:
+        arguments.choice(self, "vocabulary_dtype", self.vocabulary_dtype, ("int64",))
+        arguments.choice(self, "oov_method", self.oov_method, ("floormod", "farmhash"))
+        if self.salt is not None and self.oov_method != "farmhash":
+            raise arguments.refuse(self, "oov_method", self.oov_method, "'farmhash' for a salt")
+        super()._set_up()
 
     def _term(self, value: Any) -> int:
         if not arguments.is_whole(value):

@@ -14,10 +14,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from carnyx.core import dtypes
+from carnyx.core.fields import declared
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments
+from carnyx.layers.arguments import Mode, Whole
 
 ENCODINGS = ("one_hot", "multi_hot", "count")
+Dense = bool  # the type of arguments that ask for other outputs than dense arrays
+
+
+def dense_only(layer: Any, argument: str, value: Any) -> bool:
+    """False, the only value of an argument of type `Dense`."""
+    if value:
+        raise arguments.refuse(layer, argument, value, "False: outputs are dense arrays")
+    return False
+
+
+arguments.RULES["Dense"] = dense_only
+arguments.SHARED["sparse"] = "False; sparse outputs are not supported."
 
 
 def host_array(value: Any) -> Any:
@@ -102,6 +116,7 @@ class NumberLayer(arguments.Declared, Layer):
         return super()._convert((tuple(listed), kwargs))
 
 
+@declared
 class Rescaling(NumberLayer):
     """inputs * scale + offset, in training and inference.
 
@@ -114,9 +129,8 @@ class Rescaling(NumberLayer):
 
     supports_masking = True
 
-    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.scale, self.offset = scale, offset
+    scale: Any
+    offset: Any = 0.0
 
     def call(self, inputs: Any) -> Any:
         scale, offset = (jnp.asarray(v, self.compute_dtype) for v in (self.scale, self.offset))
@@ -237,6 +251,7 @@ class Normalization(NumberLayer):
         return ((x - self.mean) / deviation).astype(self.compute_dtype)
 
 
+@declared
 class CategoryEncoding(NumberLayer):
     """Categories, whole numbers in [0, num_tokens), as rows of numbers.
 
@@ -246,7 +261,7 @@ class CategoryEncoding(NumberLayer):
     Args:
         num_tokens: N.
         output_mode: as above.
-        sparse: False; sparse outputs are not supported.
+        [shared]
 
     Call argument count_weights: numbers like the inputs, summed instead of counted.
 
@@ -255,18 +270,14 @@ class CategoryEncoding(NumberLayer):
     """
 
     unsaved = ("sparse", "autocast")
+    modes = ENCODINGS
+    num_tokens: Whole = None  # type: ignore[assignment]
+    output_mode: Mode = "multi_hot"
+    sparse: Dense = False
 
-    def __init__(
-        self,
-        num_tokens: int | None = None,
-        output_mode: str = "multi_hot",
-        sparse: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(autocast=False, **kwargs)
-        self.num_tokens = arguments.whole(self, "num_tokens", num_tokens)
-        self.output_mode = arguments.choice(self, "output_mode", output_mode, ENCODINGS)
-        dense_only(self, sparse)
+    def _set_up(self) -> None:
+        super()._set_up()
+        self.autocast = False
 
     def call(self, inputs: Any, count_weights: Any = None) -> Any:
         if count_weights is not None and self.output_mode != "count":
@@ -284,13 +295,6 @@ class CategoryEncoding(NumberLayer):
         return encode(inputs.astype("int32"), *how)
 
 
-def dense_only(layer: Any, sparse: bool) -> None:
-    """Keeps `sparse`, which must be False."""
-    if sparse:
-        raise arguments.refuse(layer, "sparse", sparse, "False: outputs are dense arrays")
-    layer.sparse = False
-
-
 class Discretization(NumberLayer):
     """Numbers as the index of their bin: i such that boundary i - 1 <= x < boundary i.
 
@@ -299,7 +303,7 @@ class Discretization(NumberLayer):
         num_bins: without boundaries: `adapt` finds those that put as many samples in each bin.
         epsilon: of Keras's signature, the error of its sketch: here the quantiles are exact.
         output_mode: "int", or how the indices are encoded, see `CategoryEncoding`.
-        sparse: False; sparse outputs are not supported.
+        [shared]
 
     Raises:
         ValueError: not exactly one of bin_boundaries and num_bins; called before `adapt`.
@@ -311,18 +315,22 @@ class Discretization(NumberLayer):
     unsaved = ("trainable", "autocast")
     plain_dtype = True
     learns = "bin_boundaries"
+    modes = ("int", *ENCODINGS)
+    num_bins: Any
+    output_mode: str
 
     def __init__(
         self,
         bin_boundaries: Any = None,
-        num_bins: int | None = None,
+        num_bins: Whole | None = None,
         epsilon: float = 0.01,
-        output_mode: str = "int",
-        sparse: bool = False,
+        output_mode: Mode = "int",
+        sparse: Dense = False,
         dtype: Any = None,
         name: str | None = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype, autocast=False)
+        arguments.keep_given(self, locals())
         if (bin_boundaries is None) == (num_bins is None):
             raise ValueError(
                 f"Discretization '{self.name}': give bin_boundaries or num_bins, one of them. "
@@ -332,10 +340,8 @@ class Discretization(NumberLayer):
         self.bin_boundaries = [float(b) for b in bin_boundaries] if self.given else None
         if self.bin_boundaries is not None and sorted(self.bin_boundaries) != self.bin_boundaries:
             raise arguments.refuse(self, "bin_boundaries", bin_boundaries, "rising numbers")
-        self.num_bins = None if num_bins is None else arguments.whole(self, "num_bins", num_bins, 2)
-        self.epsilon = epsilon
-        self.output_mode = arguments.choice(self, "output_mode", output_mode, ("int", *ENCODINGS))
-        dense_only(self, sparse)
+        if num_bins is not None:
+            arguments.whole(self, "num_bins", num_bins, 2)
 
     @property
     def learnt(self) -> bool:

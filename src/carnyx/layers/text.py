@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 
 from carnyx.core import dtypes
+from carnyx.core.fields import declared
 from carnyx.layers import arguments, tabular
-from carnyx.layers.lookup import StringTable
+from carnyx.layers.arguments import Whole
+from carnyx.layers.lookup import LookupMode, StringTable
+from carnyx.layers.tabular import Dense
 
 LOWER, STRIP = "lower", "strip_punctuation"
 STANDARDS = ("lower_and_strip_punctuation", LOWER, STRIP)
+WAYS = {"standardize": STANDARDS, "split": ("whitespace", "character")}
 LOWERED, PUNCTUATION = bytes(range(256)).lower(), string.punctuation.encode()
 AT_ONCE = 64  # texts: few enough for their words to be in the cache still when they are looked up
 
 
+@declared
 class TextVectorization(StringTable):
     """Texts as the indices of their words, or as counts of them.
 
@@ -44,45 +49,38 @@ class TextVectorization(StringTable):
     ([[2, 3, 1]], ['', '[UNK]', 'the', 'war', 'horn', 'drum'])
     """
 
-    def __init__(
-        self,
-        max_tokens: int | None = None,
-        standardize: Any = "lower_and_strip_punctuation",
-        split: Any = "whitespace",
-        ngrams: Any = None,
-        output_mode: str = "int",
-        output_sequence_length: int | None = None,
-        pad_to_max_tokens: bool = False,
-        vocabulary: Any = None,
-        idf_weights: Any = None,
-        sparse: bool = False,
-        ragged: bool = False,
-        encoding: str = "utf-8",
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.encoding = encoding
-        special = {"mask_token": "", "oov_token": "[UNK]", "num_oov_indices": 1}
-        self._start(locals() | special | {"invert": False, "salt": None})
-        self.standardize = self._way("standardize", standardize, STANDARDS)
-        self.split: Any = self._way("split", split, ("whitespace", "character"))
-        self.ngrams = tuple(ngrams) if isinstance(ngrams, (list, tuple)) else ngrams
-        self._widths = _widths_of(self, ngrams)
-        self.output_sequence_length = output_sequence_length
-        if output_sequence_length is not None:
-            name = "output_sequence_length"
-            if self.output_mode != "int":
-                expected = "None but for output_mode='int'"
-                raise arguments.refuse(self, name, output_sequence_length, expected)
-            arguments.whole(self, name, output_sequence_length)
-        self.ragged = ragged
-        if ragged:
-            raise arguments.refuse(self, "ragged", ragged, "False: outputs are dense arrays")
+    unsaved = (*StringTable.unsaved, "oov_method")
+    mask_token, oov_token, num_oov_indices = "", "[UNK]", 1
+    invert, salt = False, None
+    max_tokens: int | None = None
+    standardize: Any = "lower_and_strip_punctuation"
+    split: Any = "whitespace"
+    ngrams: Any = None
+    output_mode: LookupMode = "int"
+    output_sequence_length: Whole | None = None
+    pad_to_max_tokens: bool = False
+    vocabulary: Any = None
+    idf_weights: Any = None
+    sparse: Dense = False
+    ragged: Dense = False
+    encoding: str = "utf-8"
+    name: str | None = None
 
-    def _way(self, argument: str, value: Any, words: tuple[str, ...]) -> Any:
-        if value is None or callable(value):
-            return value
-        return arguments.choice(self, argument, value, words)
+    def _set_up(self) -> None:
+        super()._set_up()
+        for name, words in WAYS.items():
+            way = getattr(self, name)
+            if way is not None and not callable(way):
+                setattr(self, name, arguments.choice(self, name, way, words))
+        n, whole = self.ngrams, arguments.is_whole(self.ngrams)
+        runs = range(1, n + 1) if whole else n
+        if n is not None and not (runs and all(arguments.is_whole(i) and i > 0 for i in runs)):
+            raise arguments.refuse(self, "ngrams", n, "whole numbers from 1, or None")
+        self.ngrams, self._runs = n if whole else runs and tuple(runs), runs and tuple(runs)
+        length = self.output_sequence_length
+        if length is not None and self.output_mode != "int":
+            expected = "None but for output_mode='int'"
+            raise arguments.refuse(self, "output_sequence_length", length, expected)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"vocabulary_size": self.vocabulary_size()}
@@ -120,7 +118,7 @@ class TextVectorization(StringTable):
                 rows = rows or [[]] * min(AT_ONCE, count - start)
             else:
                 rows = self._split(texts)
-            if self._widths is not None:
+            if self._runs is not None:
                 rows = list(map(self._joined, rows))
             yield list(chain.from_iterable(rows)), list(map(len, rows))
 
@@ -142,7 +140,7 @@ class TextVectorization(StringTable):
 
     def _joined(self, words: list[bytes]) -> list[bytes]:
         runs: list[bytes] = []
-        for n in self._widths or ():
+        for n in self._runs or ():
             following = (words[i:] for i in range(n))
             runs += words if n == 1 else map(b" ".join, zip(*following, strict=False))
         return runs
@@ -169,17 +167,6 @@ class TextVectorization(StringTable):
     def compute_output_spec(self, inputs: Any) -> Any:
         """Written by hand, as the number of words cannot be known."""
         return self._spec((*self._lead(inputs.shape), self.output_sequence_length))
-
-
-def _widths_of(layer: Any, ngrams: Any) -> tuple[int, ...] | None:
-    """How many words are joined, for each kind of run."""
-    if ngrams is None:
-        return None
-    widths: Any = tuple(range(1, ngrams + 1)) if arguments.is_whole(ngrams) else ngrams
-    listed = isinstance(widths, (list, tuple)) and len(widths) > 0
-    if not listed or not all(arguments.is_whole(n) and n > 0 for n in widths):
-        raise arguments.refuse(layer, "ngrams", ngrams, "whole numbers from 1, or None")
-    return tuple(widths)
 
 
 __all__ = ["TextVectorization"]
