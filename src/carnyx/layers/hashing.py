@@ -15,7 +15,7 @@ import numpy as np
 
 from carnyx.core import dtypes, symbol
 from carnyx.core.fields import declared
-from carnyx.core.layer import Layer
+from carnyx.core.layer import Layer, is_shape
 from carnyx.layers import arguments, tabular
 from carnyx.layers.arguments import Mode, Whole
 from carnyx.layers.hashes import MAX_BUCKETS, buckets, crossed_buckets
@@ -25,19 +25,21 @@ MODES = ("int", *tabular.ENCODINGS)
 Salt = Any  # a whole number or two, kept as two
 
 
-def kind_of(array: Any, empty: str | None = None) -> str:
-    """ "string", "int", "float" or the dtype's name; of arrays of objects, by the first one.
-
-    What `[]` is does not show: it is taken for `empty`.
-    """
-    if empty and not array.size:
-        return empty
+def kind_of(array: Any) -> str:
+    """ "string", "int", "float" or the dtype's name; of arrays of objects, by the first one."""
     if isinstance(array, np.ndarray) and array.dtype.kind in "OUST":
         first = array.flat[0] if array.size else ""
         strings = array.dtype.kind != "O" or isinstance(first, (str, bytes))
         return "string" if strings else f"objects such as {first!r}"
     families = {"i": "int", "u": "int", "f": "float"}
     return families.get(np.dtype(array.dtype).kind, str(array.dtype))
+
+
+def expect(array: Any, kind: str, taken: str, remedy: str = "") -> None:
+    """Refuses an array of another kind; what `[]` is does not show."""
+    found = kind_of(array)
+    if found != kind and (array.size or isinstance(array, jax.core.Tracer)):
+        raise TypeError(f"{taken}; received {found}{remedy}")
 
 
 def salt_of(layer: Any, argument: str, salt: Any) -> list[int]:
@@ -193,16 +195,12 @@ class HashedCrossing(Bins):
         return args, kwargs
 
     def build(self, input_shape: Any) -> None:
-        shapes = list(input_shape) if isinstance(input_shape, (list, tuple)) else []
-        if len(shapes) < 2 or not all(isinstance(s, (list, tuple)) for s in shapes):
+        several = not is_shape(input_shape) and len(input_shape) > 1
+        shapes = set(map(tuple, input_shape)) if several else set()
+        if len(shapes) != 1 or any(len(s) > 1 and s[1:] != (1,) for s in shapes):
             raise ValueError(
-                f"expected a list of two or more inputs to cross; received shapes {input_shape}"
-            )
-        first = tuple(shapes[0])
-        fits = len(first) < 2 or (len(first) == 2 and first[1] == 1)
-        if not fits or any(tuple(s) != first for s in shapes):
-            raise ValueError(
-                f"inputs to cross have equal shapes [B, 1], [B] or []; received {shapes}"
+                "takes a list of two or more inputs to cross, which have equal shapes [B, 1], [B] "
+                f"or []; received shapes {input_shape}"
             )
 
     def call(self, inputs: Any) -> Any:

@@ -21,10 +21,11 @@ from carnyx.core import dtypes, symbol
 from carnyx.core.fields import declared
 from carnyx.layers import arguments, hashing, tabular
 from carnyx.layers.hashing import Salt
-from carnyx.layers.tabular import Dense
+from carnyx.layers.tabular import Dense, wrong
 
 FromNone, LookupMode = int, str  # a whole number from 0; one of MODES
 MODES, OLD_MODES = (*hashing.MODES, "tf_idf"), {"binary": "multi_hot", "tf-idf": "tf_idf"}
+UNKNOWN = -2  # while indices are looked for
 TERMS, WEIGHTS = "vocabulary.txt", "idf_weights.txt"
 arguments.RULES |= {
     "FromNone": lambda layer, name, value: arguments.whole(layer, name, value, 0),
@@ -73,7 +74,6 @@ class IndexLookup(hashing.HostLayer):
     # what subclasses say
     _term: Callable[..., Any]  # (value) -> a term as it is kept, or TypeError
     _flat: Callable[..., list[Any]]  # (array) -> all its elements as terms, or TypeError
-    _index: Callable[..., None]  # (keys, start): keeps the keys' indices, from start, in `_table`
     _indices: Callable[..., Any]  # (array) -> the index of each; -1 for a mask that has none
 
     def __init__(
@@ -134,9 +134,6 @@ class IndexLookup(hashing.HostLayer):
 
     # ---- the vocabulary
 
-    def _wrong(self, message: str) -> ValueError:
-        return ValueError(f"{type(self).__name__} '{self.name}': {message}.")
-
     def _key(self, term: Any) -> Any:
         """What stands for a term while terms are counted and found."""
         return term
@@ -179,36 +176,40 @@ class IndexLookup(hashing.HostLayer):
         whole = terms[: len(special)] == special
         rest = terms[len(special) :] if whole else terms
         if repeated := [t for t, n in Counter(rest).items() if n > 1]:
-            raise self._wrong(f"the vocabulary has repeated terms: {repeated[:10]}")
+            raise wrong(self, f"the vocabulary has repeated terms: {repeated[:10]}")
         if lost := {self.mask_token, self.oov_token if self.invert else None} & set(rest):
-            raise self._wrong(
+            raise wrong(
+                self,
                 f"{lost} lie inside the vocabulary: leave special terms out, or begin with "
-                f"exactly {special}"
+                f"exactly {special}",
             )
         size = len(special) + len(rest)
         if self.max_tokens is not None and size > self.max_tokens:
-            raise self._wrong(
+            raise wrong(
+                self,
                 f"the vocabulary has {size} terms, special ones included; max_tokens is "
-                f"{self.max_tokens}"
+                f"{self.max_tokens}",
             )
-        weights = None
-        if idf_weights is not None:
-            weights = np.asarray(idf_weights, "float64")
-            if weights.shape != (len(terms),):
-                raise self._wrong(f"{len(terms)} terms have idf_weights of shape {weights.shape}")
-            weights = np.concatenate([np.full(size - len(terms), weights.mean()), weights])
+        weights = None if idf_weights is None else np.asarray(idf_weights, "float64")
+        if weights is not None and weights.shape != (len(terms),):
+            raise wrong(self, f"{len(terms)} terms have idf_weights of shape {weights.shape}")
         self._learn(rest, weights)
 
     def _learn(self, terms: list[Any], weights: np.ndarray | None) -> None:
-        """Keeps terms, and weights of these and the special ones; those of padding are 0."""
+        """Keeps terms, and their weights: special ones have the mean by default, padding has 0."""
         self._table = SimpleNamespace(terms=terms, weights=None)
-        self._size = self.vocabulary_size()
+        self._size = size = self.vocabulary_size()
+        places = range(size - len(terms), size)
+        self._table.places = dict(zip(map(self._key, terms), places, strict=True))
+        if self.mask_token is not None:
+            self._table.places[self._key(self.mask_token)] = 0 if self._masks else -1
         if self.invert:
             self._table.names = np.array([*self.get_vocabulary(), self.oov_token])
         if weights is not None:
-            room = self.max_tokens - len(weights) if self.pad_to_max_tokens else 0
-            self._table.weights = np.pad(weights, (0, room)).astype(dtypes.floatx())
-        self._index(list(map(self._key, terms)), len(self._special()))
+            first = np.full(size - len(weights), weights.mean())
+            room = self.max_tokens - size if self.pad_to_max_tokens else 0
+            weights = np.pad(np.concatenate([first, weights]), (0, room))
+            self._table.weights = weights.astype(dtypes.floatx())
 
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[Any]:
         """The terms in the order of their indices."""
@@ -228,7 +229,7 @@ class IndexLookup(hashing.HostLayer):
         named = self.oov_token is not None
         terms = list(map(str, self.get_vocabulary(named)))
         if broken := [t for t in terms if set(t) & set("\r\n")]:
-            raise self._wrong(f"terms with line breaks cannot be lines of a file: {broken[:10]}")
+            raise wrong(self, f"terms with line breaks cannot be lines of a file: {broken[:10]}")
         files = {TERMS: terms}
         if self._table.weights is not None:
             first = 0 if named else len(self._special())
@@ -240,11 +241,10 @@ class IndexLookup(hashing.HostLayer):
         """Reads what `save_assets` wrote."""
         if self.vocabulary is not None:
             return
-        weights = None
-        if self.output_mode == "tf_idf":
-            weights = list(map(float, _lines(Path(dir_path) / WEIGHTS)))
-        if self._read(Path(dir_path) / TERMS) != self._special():  # else it had not learnt any
-            self.set_vocabulary(Path(dir_path) / TERMS, weights)
+        if self._read(Path(dir_path) / TERMS) == self._special():
+            return  # it had not learnt any
+        lines = _lines(Path(dir_path) / WEIGHTS) if self.output_mode == "tf_idf" else None
+        self.set_vocabulary(Path(dir_path) / TERMS, lines and list(map(float, lines)))
 
     # ---- learning it from data
 
@@ -282,14 +282,13 @@ class IndexLookup(hashing.HostLayer):
             if term is not None:
                 counts.pop(self._key(term), None)
         if not counts:
-            raise self._wrong("adapt() was given no data")
+            raise wrong(self, "adapt() was given no data")
         ranked = sorted(sorted(counts, reverse=True), key=counts.__getitem__, reverse=True)
         ranked = ranked[: None if self.max_tokens is None else self.max_tokens - len(special)]
         weights = None
         if self.output_mode == "tf_idf":
             found_in = np.array([self._counted.found_in[t] for t in ranked])
             weights = np.log(1 + self._counted.documents / (1 + found_in))
-            weights = np.concatenate([np.full(len(special), weights.mean()), weights])
         self._learn(list(map(self._spelled, ranked)), weights)
         self.reset_state()
 
@@ -308,17 +307,19 @@ class IndexLookup(hashing.HostLayer):
         if not known:
             raise ValueError("there is no vocabulary yet: call adapt(data) or set_vocabulary()")
 
-    def _refuse_unknown(self, terms: list[Any]) -> None:
-        if terms:
-            raise ValueError(
-                f"terms that are not in the vocabulary: {terms[:10]}. Set num_oov_indices to 1 "
-                "or more to give unknown terms an index"
-            )
+    def _bucket(self, unknown: Any) -> Any:
+        """What unknown terms become."""
+        if not self.num_oov_indices:
+            if not isinstance(unknown, jax.core.Tracer) and unknown.size:
+                raise ValueError(
+                    f"terms that are not in the vocabulary: {unknown[:10].tolist()}. Set "
+                    "num_oov_indices to 1 or more to give unknown terms an index"
+                )
+            return -1
+        return hashing.buckets(unknown, self.num_oov_indices, self.salt) + self._masks
 
     def _terms_at(self, indices: Any) -> Any:
-        kind = hashing.kind_of(indices, "int")
-        if kind != "int":
-            raise TypeError(f"inverted, it takes whole numbers; received {kind}")
+        hashing.expect(indices, "int", "inverted, it takes whole numbers")
         xp, names = np, self._table.names
         if isinstance(indices, jax.core.Tracer):
             xp, names = jnp, jnp.asarray(names.astype("int32"))
@@ -364,23 +365,17 @@ class StringTable(IndexLookup):
         return str(value)
 
     def _flat(self, values: Any) -> list[str]:
-        kind = hashing.kind_of(values, "string")
-        if isinstance(values, jax.core.Tracer) or kind != "string":
-            raise TypeError(
-                f"takes strings; received {kind}. Strings live on the host, outside of "
-                "compiled steps: call this layer on the data before fit()"
-            )
+        remedy = (
+            ". Strings live on the host, outside of compiled steps: call this layer on the data "
+            "before fit()"
+        )
+        hashing.expect(values, "string", "takes strings", remedy)
         flat = values.ravel().tolist()
         return flat if set(map(type, flat)) <= {str} else [self._term(v) for v in flat]
 
-    def _index(self, keys: list[Any], start: int) -> None:
-        self._table.places = places = dict(zip(keys, range(start, start + len(keys)), strict=True))
-        if self.mask_token is not None:
-            places[self._key(self.mask_token)] = 0 if self._masks else -1
-
-    def _find(self, keys: list[Any], places: dict[Any, int]) -> np.ndarray:
-        unknown = repeat(int(self._masks))
-        return np.fromiter(map(places.get, keys, unknown), "int32", len(keys))
+    def _find(self, keys: list[Any], unknown: int) -> np.ndarray:
+        found = map(self._table.places.get, keys, repeat(unknown))
+        return np.fromiter(found, "int32", len(keys))
 
 
 @declared
@@ -412,15 +407,12 @@ class StringLookup(StringTable):
     salt: Salt | None = None
 
     def _indices(self, values: Any) -> np.ndarray:
-        flat, known = self._flat(values), self._table.places
-        if self.num_oov_indices != 1:
-            unknown = list(set(flat).difference(known))
-            if not self.num_oov_indices:
-                self._refuse_unknown(unknown)
-            names = np.array(unknown, object)
-            found = hashing.buckets(names, max(self.num_oov_indices, 1), self.salt) + self._masks
-            known = known | dict(zip(unknown, found.tolist(), strict=True))
-        return self._find(flat, known).reshape(values.shape)
+        flat, single = self._flat(values), self.num_oov_indices == 1
+        found = self._find(flat, self._masks if single else UNKNOWN)
+        if not single:
+            lost = np.flatnonzero(found == UNKNOWN)
+            found[lost] = self._bucket(np.array([flat[i] for i in lost], object))
+        return found.reshape(values.shape)
 
 
 @declared
@@ -467,42 +459,34 @@ class IntegerLookup(IndexLookup):
         return int(value)
 
     def _flat(self, values: Any) -> list[int]:
-        return self._whole(values).ravel().tolist()
+        hashing.expect(values, "int", "takes whole numbers")
+        return values.ravel().tolist()
 
-    def _whole(self, values: Any) -> Any:
-        kind = hashing.kind_of(values, "int")
-        if kind != "int":
-            raise TypeError(f"takes whole numbers; received {kind}")
-        return values
-
-    def _index(self, keys: list[Any], start: int) -> None:
-        terms = np.array(keys, "int64")
-        order = np.argsort(terms)
-        self._table.keys, self._table.places = terms[order], (order + start).astype("int32")
+    def _learn(self, *args: Any) -> None:
+        super()._learn(*args)
+        keys = np.fromiter(self._table.places, "int64")
+        places, order = np.fromiter(self._table.places.values(), "int32"), np.argsort(keys)
+        self._table.keys, self._table.places = keys[order], places[order]
 
     def _indices(self, values: Any) -> Any:
-        values = self._whole(values)
+        hashing.expect(values, "int", "takes whole numbers")
         keys, places = self._table.keys, self._table.places
-        masked = False if self.mask_token is None else values == self.mask_token
         if isinstance(values, jax.core.Tracer):
-            xp, fits = jnp, keys == keys.astype("int32")  # others cannot occur in 32 bits
+            fits = keys == keys.astype("int32")  # others cannot occur in 32 bits
             keys, places = jnp.asarray(keys[fits].astype("int32")), jnp.asarray(places[fits])
             values = values.astype("int32")
             spot = tabular.rank(keys, values) - 1
-        else:
-            xp, spot = np, np.searchsorted(keys, values, "right") - 1
-            if not self.num_oov_indices:
-                self._refuse_unknown(values[~((keys[spot] == values) | masked)].tolist())
-        found = xp.where(keys[spot] == values, places[spot], self._bucket(values))
-        return xp.where(masked, 0 if self._masks else -1, found)
+            return jnp.where(keys[spot] == values, places[spot], self._bucket(values))
+        spot = np.searchsorted(keys, values, "right") - 1
+        found = np.where(keys[spot] == values, places[spot], UNKNOWN)
+        lost = found == UNKNOWN
+        found[lost] = self._bucket(values[lost])
+        return found
 
-    def _bucket(self, values: Any) -> Any:
-        """What unknown numbers become."""
-        if not self.num_oov_indices:
-            return -1
-        if self.oov_method == "floormod":
-            return (values % self.num_oov_indices).astype("int32") + self._masks
-        return hashing.buckets(values, self.num_oov_indices, self.salt) + self._masks
+    def _bucket(self, unknown: Any) -> Any:
+        if self.num_oov_indices and self.oov_method == "floormod":
+            return (unknown % self.num_oov_indices).astype("int32") + self._masks
+        return super()._bucket(unknown)
 
 
 __all__ = ["IntegerLookup", "StringLookup"]

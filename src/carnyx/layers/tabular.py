@@ -49,12 +49,18 @@ def host_array(value: Any) -> Any:
     return array
 
 
+def wrong(layer: Any, message: str) -> ValueError:
+    """The error for something that a layer cannot do."""
+    return ValueError(f"{type(layer).__name__} '{layer.name}': {message}.")
+
+
 def batches_of(layer: Any, data: Any) -> Iterator[np.ndarray]:
     """The arrays that `adapt` was given: one array, or those of an iterable of batches."""
     if layer.given:
-        raise ValueError(
-            f"{type(layer).__name__} '{layer.name}' was given its {layer.learns}, so adapt() would "
-            "change nothing. Leave that out to learn it."
+        raise wrong(
+            layer,
+            f"it was given its {layer.learns}, so adapt() would change nothing. Leave that out to "
+            "learn it",
         )
     if hasattr(data, "shape") or isinstance(data, (list, tuple)):
         yield host_array(data)
@@ -220,7 +226,7 @@ class Normalization(NumberLayer):
             mean = mean + apart * size / (count + size)
             count += size
         if not count:
-            raise ValueError(f"Normalization '{self.name}': adapt() was given no data.")
+            raise wrong(self, "adapt() was given no data")
         self.adapt_mean.assign(mean)
         self.adapt_variance.assign(squares / count)
         self.count.assign(min(count, 2**31 - 1))
@@ -361,7 +367,7 @@ class Discretization(NumberLayer):
         """Finds the boundaries: quantiles of all numbers of an array or of batches."""
         values = np.sort(np.concatenate([b.ravel() for b in batches_of(self, data)]))
         if not values.size:
-            raise ValueError(f"Discretization '{self.name}': adapt() was given no data.")
+            raise wrong(self, "adapt() was given no data")
         shares = np.arange(1, values.size + 1) / values.size
         bins = self.num_bins or 1
         wanted = np.arange(1, bins) / bins

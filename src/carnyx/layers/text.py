@@ -149,7 +149,7 @@ class TextVectorization(StringTable):
         self._check(self.learnt)
         ids, lengths = [np.zeros(0, "int32")], []
         for words, many in self._parts(inputs):
-            ids.append(self._find(words, self._table.places))
+            ids.append(self._find(words, self._masks))
             lengths += many
         flat, length = np.concatenate(ids), np.array(lengths, "int64")
         width = self.output_sequence_length or int(length.max(initial=0))
