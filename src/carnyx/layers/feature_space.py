@@ -42,11 +42,8 @@ class Cross(Configurable):
         if len(self.feature_names) < 2:
             raise ValueError(f"a cross is of two or more features; received {feature_names!r}")
         self.crossing_dim = self.size = crossing_dim
+        self.name = "_X_".join(self.feature_names)
         self.output_mode = arguments.choice(self, "output_mode", output_mode, ("int", "one_hot"))
-
-    @property
-    def name(self) -> str:
-        return "_X_".join(self.feature_names)
 
 
 class Feature(Configurable):
@@ -161,15 +158,7 @@ class FeatureSpace(Layer):
 
     # ---- kinds of features
 
-    @classmethod
-    def cross(cls, feature_names: Any, crossing_dim: int, output_mode: str = "one_hot") -> Cross:
-        """Features to cross, and the number of bins for it."""
-        return Cross(feature_names, crossing_dim, output_mode)
-
-    @classmethod
-    def feature(cls, dtype: str, preprocessor: Any, output_mode: str) -> Feature:
-        """A feature with a layer of yours."""
-        return Feature(dtype, preprocessor, output_mode)
+    cross, feature = Cross, Feature
 
     @classmethod
     def float(cls, name: str | None = None) -> Feature:

@@ -169,10 +169,6 @@ def _farm(block: np.ndarray) -> Any:
 # the bytes that are left and, in its highest byte, how many there were.
 
 
-def _sip_start(zero: Any, key: Any) -> Any:
-    return [zero ^ (k ^ int(key[i % 2]) % 2**64) for i, k in enumerate(SIP)]
-
-
 def _sip_rounds(count: int, a: Any, b: Any, c: Any, d: Any) -> Any:
     for _ in range(count):
         a, c = a + b, c + d
@@ -182,26 +178,26 @@ def _sip_rounds(count: int, a: Any, b: Any, c: Any, d: Any) -> Any:
     return a, b, c, d
 
 
-def _sip_take(state: Any, word: Any) -> Any:
-    a, b, c, d = state
-    a, b, c, d = _sip_rounds(2, a, b, c, d ^ word)
-    return a ^ word, b, c, d
-
-
-def _sip_end(state: Any) -> Any:
+def _sip(words: list[Any], key: Any, full: Any = None) -> Any:
+    """Takes in words, the first of two only where it is `full`, if that is told."""
+    zero = words[0] ^ words[0]
+    state = [zero ^ (k ^ int(key[i % 2]) % 2**64) for i, k in enumerate(SIP)]
+    for word in words:
+        a, b, c, d = state
+        a, b, c, d = _sip_rounds(2, a, b, c, d ^ word)
+        before, state = state, [a ^ word, b, c, d]
+        if full is not None and word is words[0]:
+            state = [Long.where(full, x, y) for x, y in zip(state, before, strict=True)]
     a, b, c, d = state
     a, b, c, d = _sip_rounds(4, a, b, c ^ 255, d)
     return a ^ b ^ c ^ d
 
 
-def _sip(block: np.ndarray, key: Any) -> np.ndarray:
+def _sip_words(block: np.ndarray) -> list[np.ndarray]:
     count, n = block.shape
     padded = np.zeros((count, n // 8 * 8 + 8), "uint8")
     padded[:, :n], padded[:, -1] = block, n % 256
-    state = _sip_start(np.zeros(count, "uint64"), key)
-    for word in padded.view("<u8").T:
-        state = _sip_take(state, word)
-    return _sip_end(state)
+    return list(padded.view("<u8").T)
 
 
 def fingerprints(values: Any, key: Any = None) -> np.ndarray:
@@ -223,7 +219,7 @@ def fingerprints(values: Any, key: Any = None) -> np.ndarray:
     for n in np.unique(lengths).tolist():
         places = np.nonzero(lengths == n)[0]
         block = sliding_window_view(joined, n)[ends[places] - n]
-        found[places] = _farm(block) if key is None else _sip(block, key)
+        found[places] = _farm(block) if key is None else _sip(_sip_words(block), key)
     return found
 
 
@@ -247,7 +243,8 @@ def traced_fingerprints(values: Any, key: Any = None) -> Long:
     starts = jnp.take_along_axis(ends, jnp.minimum(place + WIDTH - length, WIDTH - 1), -1)
     starts = jnp.where(place < length, starts, 0)
     if key is not None:
-        return _traced_sip(starts, n, key)
+        first, rest, full = _word(starts[..., :8]), _word(starts[..., 8:]), n.low >= 8
+        return _sip([first, Long.where(full, rest, first) ^ n << 56], key, full)
 
     def word(start: Any, size: int = 8) -> Long:
         if isinstance(start, Long):
@@ -256,14 +253,6 @@ def traced_fingerprints(values: Any, key: Any = None) -> Long:
 
     short, middle, long = (_farm_1_to_16(word, n, least) for least in (1, 4, 8))
     return Long.where(n.low >= 8, long, Long.where(n.low >= 4, middle, short))
-
-
-def _traced_sip(bytes_: Any, n: Long, key: Any) -> Long:
-    start, first = _sip_start(n ^ n, key), _word(bytes_[..., :8])
-    taken, full = _sip_take(start, first), n.low >= 8
-    state = [Long.where(full, a, b) for a, b in zip(taken, start, strict=True)]
-    last = Long.where(full, _word(bytes_[..., 8:]), first)
-    return _sip_end(_sip_take(state, last ^ n << 56))
 
 
 def _word(bytes_: Any) -> Long:
