@@ -21,10 +21,12 @@ from carnyx.core.config import (
     unique_name,
 )
 from carnyx.core.errors import nearest
+from carnyx.core.fields import declared
 from carnyx.core.graph import Input
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments, tabular
 from carnyx.layers.activation import Identity
+from carnyx.layers.arguments import Mode
 from carnyx.layers.hashing import HashedCrossing, Hashing
 from carnyx.layers.lookup import IntegerLookup, StringLookup
 from carnyx.layers.merge import Concatenate
@@ -91,7 +93,8 @@ class Feature(Configurable):
         return size
 
 
-class FeatureSpace(Layer):
+@declared
+class FeatureSpace(tabular.ClosedLayer):
     """Columns of a table, by name, as one array or a dict of arrays.
 
     Shapes: a dict of [B], [B, 1] or [B, d] -> [B, N], the encoded features and then the crosses,
@@ -115,25 +118,22 @@ class FeatureSpace(Layer):
 
     keras_module = "keras.utils"
 
-    def __init__(
-        self,
-        features: dict[str, Any],
-        output_mode: str = "concat",
-        crosses: Any = None,
-        crossing_dim: int = 32,
-        hashing_dim: int = 32,
-        num_discretization_bins: int = 32,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(name=name, autocast=False)
-        if not features or not isinstance(features, dict):
-            raise ValueError(f"features is a dict of one or more; received {features!r}")
-        self.crossing_dim, self.hashing_dim = crossing_dim, hashing_dim
-        self.num_discretization_bins = num_discretization_bins
-        self.output_mode = arguments.choice(self, "output_mode", output_mode, ("concat", "dict"))
-        self.features = {name: self._feature(name, value) for name, value in features.items()}
+    modes = ("concat", "dict")
+    features: dict[str, Any]
+    output_mode: Mode = "concat"
+    crosses: Any = None
+    crossing_dim: int = 32
+    hashing_dim: int = 32
+    num_discretization_bins: int = 32
+    name: str | None = None
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        if not self.features or not isinstance(self.features, dict):
+            raise ValueError(f"features is a dict of one or more; received {self.features!r}")
+        self.features = {name: self._feature(name, f) for name, f in self.features.items()}
         self.crosses = [
-            c if isinstance(c, Cross) else Cross(c, crossing_dim) for c in crosses or []
+            c if isinstance(c, Cross) else Cross(c, self.crossing_dim) for c in self.crosses or ()
         ]
         self._parts = {**self.features, **{c.name: c for c in self.crosses}}
         for cross in self.crosses:

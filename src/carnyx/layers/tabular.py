@@ -122,6 +122,13 @@ class NumberLayer(arguments.Declared, Layer):
         return super()._convert((tuple(listed), kwargs))
 
 
+class ClosedLayer(arguments.Declared, Layer):
+    """Base: the constructor takes no other options of layers, as in Keras."""
+
+    def __init__(self, *, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype, autocast=False)
+
+
 @declared
 class Rescaling(NumberLayer):
     """inputs * scale + offset, in training and inference.
@@ -175,18 +182,18 @@ class Normalization(NumberLayer):
         axes = axis if isinstance(axis, (list, tuple)) else (axis,)
         self.axis = () if axis is None else tuple(axes)
         if (mean is None) != (variance is None):
-            raise ValueError(
-                f"Normalization '{self.name}': mean and variance are given together, or neither. "
-                f"Received: mean={mean!r}, variance={variance!r}"
+            raise wrong(
+                self,
+                "mean and variance are given together, or neither. Received: "
+                f"mean={mean!r}, variance={variance!r}",
             )
-        self.given = None if mean is None else (np.asarray(mean), np.asarray(variance))
+        given = {"mean": mean, "variance": variance}
+        self.given = {} if mean is None else {k: np.asarray(v) for k, v in given.items()}
         self.invert = arguments.flag(self, "invert", invert)
 
     def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
         if name in ("mean", "variance"):
-            if self.given is None:
-                return None
-            return self.given[name == "variance"].tolist()
+            return self.given[name].tolist() if self.given else None
         return super()._config_value(name, recorded, owner)
 
     @property
@@ -201,7 +208,7 @@ class Normalization(NumberLayer):
         self._kept = tuple(sorted(axes))
         shape = [arguments.known(self, input_shape, a, "an axis with means") for a in self._kept]
         self._spread = [n if a in self._kept else 1 for a, n in enumerate(input_shape)]
-        if self.given is None:
+        if not self.given:
             more = {"dtype": "float32", "trainable": False}
             self.adapt_mean = self.add_weight(shape, "zeros", name="mean", **more)
             self.adapt_variance = self.add_weight(shape, "ones", name="variance", **more)
@@ -234,18 +241,17 @@ class Normalization(NumberLayer):
     @property
     def mean(self) -> Any:
         """The means, in a shape that broadcasts to the inputs."""
-        return self._statistic(0)
+        return self._statistic("mean")
 
     @property
     def variance(self) -> Any:
         """The variances, in a shape that broadcasts to the inputs."""
-        return self._statistic(1)
+        return self._statistic("variance")
 
-    def _statistic(self, index: int) -> Any:
-        if self.given is None:
-            value = (self.adapt_mean, self.adapt_variance)[index].value
-            return value.reshape(self._spread)
-        value = jnp.asarray(self.given[index], "float32")
+    def _statistic(self, name: str) -> Any:
+        if not self.given:
+            return getattr(self, f"adapt_{name}").value.reshape(self._spread)
+        value = jnp.asarray(self.given[name], "float32")
         spread = self._spread if value.size == np.prod(self._spread) else (1,) * len(self._spread)
         return jnp.broadcast_to(value.reshape(spread), self._spread)
 
@@ -301,7 +307,8 @@ class CategoryEncoding(NumberLayer):
         return encode(inputs.astype("int32"), *how)
 
 
-class Discretization(NumberLayer):
+@declared
+class Discretization(NumberLayer, ClosedLayer):
     """Numbers as the index of their bin: i such that boundary i - 1 <= x < boundary i.
 
     Args:
@@ -318,36 +325,32 @@ class Discretization(NumberLayer):
     [0, 1, 1, 2]
     """
 
-    unsaved = ("trainable", "autocast")
     plain_dtype = True
     learns = "bin_boundaries"
     modes = ("int", *ENCODINGS)
-    num_bins: Any
-    output_mode: str
+    bin_boundaries: Any = None
+    num_bins: Whole | None = None
+    epsilon: float = 0.01
+    output_mode: Mode = "int"
+    sparse: Dense = False
+    dtype: Any = None
+    name: str | None = None
 
-    def __init__(
-        self,
-        bin_boundaries: Any = None,
-        num_bins: Whole | None = None,
-        epsilon: float = 0.01,
-        output_mode: Mode = "int",
-        sparse: Dense = False,
-        dtype: Any = None,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype, autocast=False)
-        arguments.keep_given(self, locals())
-        if (bin_boundaries is None) == (num_bins is None):
-            raise ValueError(
-                f"Discretization '{self.name}': give bin_boundaries or num_bins, one of them. "
-                f"Received: bin_boundaries={bin_boundaries!r}, num_bins={num_bins!r}"
+    def _set_up(self) -> None:
+        super()._set_up()
+        edges, self.given = self.bin_boundaries, self.bin_boundaries is not None
+        if self.given != (self.num_bins is None):
+            raise wrong(
+                self,
+                "give bin_boundaries or num_bins, one of them. Received: "
+                f"bin_boundaries={edges!r}, num_bins={self.num_bins!r}",
             )
-        self.given = bin_boundaries is not None
-        self.bin_boundaries = [float(b) for b in bin_boundaries] if self.given else None
-        if self.bin_boundaries is not None and sorted(self.bin_boundaries) != self.bin_boundaries:
-            raise arguments.refuse(self, "bin_boundaries", bin_boundaries, "rising numbers")
-        if num_bins is not None:
-            arguments.whole(self, "num_bins", num_bins, 2)
+        if self.num_bins is not None:
+            arguments.whole(self, "num_bins", self.num_bins, 2)
+        else:
+            self.bin_boundaries = [float(edge) for edge in edges]
+            if sorted(self.bin_boundaries) != self.bin_boundaries:
+                raise arguments.refuse(self, "bin_boundaries", edges, "rising numbers")
 
     @property
     def learnt(self) -> bool:
@@ -379,7 +382,7 @@ class Discretization(NumberLayer):
         indices = rank(np.asarray(self.bin_boundaries, "float32"), inputs.astype("float32"))
         if self.output_mode == "int":
             return indices
-        size = len(self.bin_boundaries or ()) + 1
+        size = len(self.bin_boundaries) + 1
         return encode(indices, size, self.output_mode, dtype=self.compute_dtype)
 
 
