@@ -87,7 +87,6 @@ class STFTSpectrogram(arguments.Declared, Layer):
     data_format: DataFormat = None
 
     def _set_up(self) -> None:
-        super()._set_up()
         self._step = self.frame_step or max(self.frame_length // 2, 1)
         if self._step > self.frame_length:
             expected = f"at most frame_length={self.frame_length}"
@@ -185,12 +184,12 @@ class MelSpectrogram(arguments.Declared, Layer):
 
     fft_length: Whole = 2048
     sequence_stride: Whole = 512
-    sequence_length: int | None = None
+    sequence_length: Any = None
     window: Any = "hann"
     sampling_rate: int = 16000
     num_mel_bins: Whole = 128
     min_freq: FromZero = 20.0
-    max_freq: float | None = None
+    max_freq: Any = None
     power_to_db: bool = True
     top_db: FromZero = 80.0
     mag_exp: FromZero = 2.0
@@ -198,7 +197,6 @@ class MelSpectrogram(arguments.Declared, Layer):
     ref_power: FromZero = 1.0
 
     def _set_up(self) -> None:
-        super()._set_up()
         frame, low = arguments.whole(self, "fft_length", self.fft_length, 2), self.min_freq
         length = arguments.whole(self, "sequence_length", self.sequence_length or frame)
         if length > frame:

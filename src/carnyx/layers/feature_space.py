@@ -128,7 +128,6 @@ class FeatureSpace(tabular.ClosedLayer):
     name: str | None = None
 
     def _set_up(self) -> None:
-        super()._set_up()
         if not self.features or not isinstance(self.features, dict):
             raise ValueError(f"features is a dict of one or more; received {self.features!r}")
         self.features = {name: self._feature(name, f) for name, f in self.features.items()}

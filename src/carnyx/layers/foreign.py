@@ -54,7 +54,6 @@ class JaxLayer(arguments.Declared, Layer):
     native_serialization_platforms: Any = None
 
     def _set_up(self) -> None:
-        super()._set_up()
         self._takes = self._names("call_fn")
         if "inputs" not in self._takes:
             expected = "a function of `inputs` (by that name)"

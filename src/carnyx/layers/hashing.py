@@ -6,6 +6,7 @@ The hashes themselves are in `hashes.py`, tables of known terms in `lookup.py`, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -55,23 +56,17 @@ arguments.RULES["Salt"] = salt_of
 
 
 class HostLayer(arguments.Declared, Layer):
-    """Base of the layers that take strings: `call` gets NumPy arrays, or tracers of numbers.
-
-    Subclasses say in `_encode` what becomes of the whole numbers that strings are turned into.
-    """
+    """Base of the layers that take strings: `call` gets NumPy arrays, or tracers of numbers."""
 
     unsaved = ("autocast",)
+    _encode: Callable[..., Any]  # (the whole numbers that strings are turned into) -> the outputs
 
     def _set_up(self) -> None:
-        super()._set_up()
         self.autocast = False
 
     def _convert(self, structure: Any) -> Any:
         args, kwargs = structure
         return tuple(map(tabular.host_array, args)), kwargs
-
-    def _encode(self, ids: Any) -> Any:
-        raise NotImplementedError
 
     def _spec(self, shape: Any) -> Any:
         return symbol.infer(self._encode, (symbol.KerasTensor(shape, "int32"),), {})

@@ -23,7 +23,8 @@ from carnyx.layers import arguments, hashing, tabular
 from carnyx.layers.hashing import Salt
 from carnyx.layers.tabular import Dense, wrong
 
-FromNone, LookupMode = int, str  # a whole number from 0; one of MODES
+FromNone = int  # a whole number from 0
+LookupMode = str  # one of MODES
 MODES, OLD_MODES = (*hashing.MODES, "tf_idf"), {"binary": "multi_hot", "tf-idf": "tf_idf"}
 UNKNOWN = -2  # while indices are looked for
 TERMS, WEIGHTS = "vocabulary.txt", "idf_weights.txt"
@@ -58,7 +59,7 @@ class IndexLookup(hashing.HostLayer):
     Terms and counts are in namespaces, as a layer looks for others in its lists and dicts.
     """
 
-    unsaved = ("autocast", "has_input_vocabulary")
+    ignored = ("has_input_vocabulary", "oov_method")  # in Keras's configs
     learns = "vocabulary"
     vocabulary_dtype = "string"
     max_tokens: Any
@@ -72,22 +73,17 @@ class IndexLookup(hashing.HostLayer):
     pad_to_max_tokens: bool
     salt: Any
     # what subclasses say
+    _key: Callable[..., Any] = staticmethod(lambda term: term)  # -> what stands for it in tables
+    _spelled: Callable[..., Any] = staticmethod(lambda key: key)  # -> the term of a key
     _term: Callable[..., Any]  # (value) -> a term as it is kept, or TypeError
     _flat: Callable[..., list[Any]]  # (array) -> all its elements as terms, or TypeError
     _indices: Callable[..., Any]  # (array) -> the index of each; -1 for a mask that has none
 
     def __init__(
-        self,
-        *,
-        name: str | None = None,
-        vocabulary_size: int | None = None,
-        has_input_vocabulary: Any = None,
-        oov_method: str = "floormod",
-        **kwargs: Any,
+        self, *, name: str | None = None, vocabulary_size: int | None = None, **kwargs: Any
     ) -> None:
-        """Takes what Keras's configs have besides the arguments of the classes."""
         super().__init__(name=name, **kwargs)
-        self._size, self.oov_method = vocabulary_size, oov_method
+        self._size = vocabulary_size  # in Keras's configs, of the vocabulary that is not there
 
     def _set_up(self) -> None:
         super()._set_up()
@@ -133,14 +129,6 @@ class IndexLookup(hashing.HostLayer):
         return super().from_config(config)
 
     # ---- the vocabulary
-
-    def _key(self, term: Any) -> Any:
-        """What stands for a term while terms are counted and found."""
-        return term
-
-    def _spelled(self, key: Any) -> Any:
-        """The term of a key."""
-        return key
 
     def _read(self, vocabulary: Any) -> list[Any]:
         if isinstance(vocabulary, (str, Path)):
@@ -405,6 +393,9 @@ class StringLookup(StringTable):
     encoding: str = "utf-8"
     name: str | None = None
     salt: Salt | None = None
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"oov_method": "floormod"}  # which Keras writes and ignores
 
     def _indices(self, values: Any) -> np.ndarray:
         flat, single = self._flat(values), self.num_oov_indices == 1

@@ -57,11 +57,8 @@ def wrong(layer: Any, message: str) -> ValueError:
 def batches_of(layer: Any, data: Any) -> Iterator[np.ndarray]:
     """The arrays that `adapt` was given: one array, or those of an iterable of batches."""
     if layer.given:
-        raise wrong(
-            layer,
-            f"it was given its {layer.learns}, so adapt() would change nothing. Leave that out to "
-            "learn it",
-        )
+        told = f"was given its {layer.learns}, so adapt() would change nothing"
+        raise wrong(layer, f"{told}. Leave that out to learn it")
     if hasattr(data, "shape") or isinstance(data, (list, tuple)):
         yield host_array(data)
         return
@@ -182,11 +179,8 @@ class Normalization(NumberLayer):
         axes = axis if isinstance(axis, (list, tuple)) else (axis,)
         self.axis = () if axis is None else tuple(axes)
         if (mean is None) != (variance is None):
-            raise wrong(
-                self,
-                "mean and variance are given together, or neither. Received: "
-                f"mean={mean!r}, variance={variance!r}",
-            )
+            received = f"mean={mean!r}, variance={variance!r}"
+            raise wrong(self, f"mean and variance are given together, or neither: {received}")
         given = {"mean": mean, "variance": variance}
         self.given = {} if mean is None else {k: np.asarray(v) for k, v in given.items()}
         self.invert = arguments.flag(self, "invert", invert)
@@ -288,7 +282,6 @@ class CategoryEncoding(NumberLayer):
     sparse: Dense = False
 
     def _set_up(self) -> None:
-        super()._set_up()
         self.autocast = False
 
     def call(self, inputs: Any, count_weights: Any = None) -> Any:
@@ -337,14 +330,10 @@ class Discretization(NumberLayer, ClosedLayer):
     name: str | None = None
 
     def _set_up(self) -> None:
-        super()._set_up()
         edges, self.given = self.bin_boundaries, self.bin_boundaries is not None
         if self.given != (self.num_bins is None):
-            raise wrong(
-                self,
-                "give bin_boundaries or num_bins, one of them. Received: "
-                f"bin_boundaries={edges!r}, num_bins={self.num_bins!r}",
-            )
+            received = f"bin_boundaries={edges!r}, num_bins={self.num_bins!r}"
+            raise wrong(self, f"give bin_boundaries or num_bins, one of them: {received}")
         if self.num_bins is not None:
             arguments.whole(self, "num_bins", self.num_bins, 2)
         else:

@@ -49,7 +49,9 @@ class TextVectorization(StringTable):
     ([[2, 3, 1]], ['', '[UNK]', 'the', 'war', 'horn', 'drum'])
     """
 
-    unsaved = (*StringTable.unsaved, "oov_method")
+    # Words are bytes, UTF-8, from `_standardized` to the table: strings would be split at white
+    # space that is not ASCII's.
+    _key, _spelled = staticmethod(str.encode), staticmethod(bytes.decode)
     mask_token, oov_token, num_oov_indices = "", "[UNK]", 1
     invert, salt = False, None
     max_tokens: int | None = None
@@ -88,15 +90,6 @@ class TextVectorization(StringTable):
     def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
         """Takes the most frequent words, see `StringLookup.adapt`; `batch_size` is not needed."""
         super().adapt(data, steps)
-
-    # Words are bytes, UTF-8, from `_standardized` to the table: strings would be split at white
-    # space that is not ASCII's.
-
-    def _key(self, term: str) -> bytes:
-        return term.encode()
-
-    def _spelled(self, key: bytes) -> str:
-        return key.decode()
 
     def _lead(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """The shape that the texts have; without a split, the last axis has the words of one."""
