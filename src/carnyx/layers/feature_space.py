@@ -7,7 +7,7 @@ in `carnyx.utils`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
@@ -125,7 +125,8 @@ class FeatureSpace(tabular.ClosedLayer):
     crossing_dim: int = 32
     hashing_dim: int = 32
     num_discretization_bins: int = 32
-    name: str | None = None
+    if not TYPE_CHECKING:  # where options of layers are keyword-only
+        name: str | None = None
 
     def _set_up(self) -> None:
         if not self.features or not isinstance(self.features, dict):

@@ -7,7 +7,7 @@ The hashes themselves are in `hashes.py`, tables of known terms in `lookup.py`, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.core
@@ -180,8 +180,9 @@ class HashedCrossing(Bins):
     num_bins: Whole
     output_mode: Mode = "int"
     sparse: Dense = False
-    name: str | None = None
-    dtype: Any = None
+    if not TYPE_CHECKING:  # where options of layers are keyword-only
+        name: str | None = None
+        dtype: Any = None
 
     def _convert(self, structure: Any) -> Any:
         args, kwargs = structure

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice, repeat
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.core
 import jax.numpy as jnp
@@ -391,7 +391,8 @@ class StringLookup(StringTable):
     pad_to_max_tokens: bool = False
     sparse: Dense = False
     encoding: str = "utf-8"
-    name: str | None = None
+    if not TYPE_CHECKING:  # where options of layers are keyword-only
+        name: str | None = None
     salt: Salt | None = None
 
     def get_config(self) -> dict[str, Any]:
@@ -435,7 +436,8 @@ class IntegerLookup(IndexLookup):
     pad_to_max_tokens: bool = False
     oov_method: str = "floormod"
     salt: Salt | None = None
-    name: str | None = None
+    if not TYPE_CHECKING:  # where options of layers are keyword-only
+        name: str | None = None
 
     def _set_up(self) -> None:
         arguments.choice(self, "vocabulary_dtype", self.vocabulary_dtype, ("int64",))

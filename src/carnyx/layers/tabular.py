@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.core
@@ -326,8 +326,9 @@ class Discretization(NumberLayer, ClosedLayer):
     epsilon: float = 0.01
     output_mode: Mode = "int"
     sparse: Dense = False
-    dtype: Any = None
-    name: str | None = None
+    if not TYPE_CHECKING:  # where options of layers are keyword-only
+        dtype: Any = None
+        name: str | None = None
 
     def _set_up(self) -> None:
         edges, self.given = self.bin_boundaries, self.bin_boundaries is not None

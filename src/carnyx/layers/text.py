@@ -5,13 +5,12 @@ from __future__ import annotations
 import string
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from carnyx.core import dtypes
 from carnyx.core.fields import declared
-from carnyx.layers import arguments, tabular
+from carnyx.layers import arguments
 from carnyx.layers.arguments import Whole
 from carnyx.layers.lookup import LookupMode, StringTable
 from carnyx.layers.tabular import Dense
@@ -66,7 +65,8 @@ class TextVectorization(StringTable):
     sparse: Dense = False
     ragged: Dense = False
     encoding: str = "utf-8"
-    name: str | None = None
+    if not TYPE_CHECKING:  # where options of layers are keyword-only
+        name: str | None = None
 
     def _set_up(self) -> None:
         super()._set_up()
@@ -74,15 +74,17 @@ class TextVectorization(StringTable):
             way = getattr(self, name)
             if way is not None and not callable(way):
                 setattr(self, name, arguments.choice(self, name, way, words))
-        n, whole = self.ngrams, arguments.is_whole(self.ngrams)
-        runs = range(1, n + 1) if whole else n
-        if n is not None and not (runs and all(arguments.is_whole(i) and i > 0 for i in runs)):
+        n: Any = self.ngrams
+        runs: Any = range(1, n + 1) if arguments.is_whole(n) else n
+        listed = isinstance(runs, (range, list, tuple)) and len(runs) > 0
+        if n is not None and not (listed and all(arguments.is_whole(i) and i > 0 for i in runs)):
             raise arguments.refuse(self, "ngrams", n, "whole numbers from 1, or None")
-        self.ngrams, self._runs = n if whole else runs and tuple(runs), runs and tuple(runs)
+        self._runs, self.ngrams = runs, tuple(n) if isinstance(n, list) else n
         length = self.output_sequence_length
         if length is not None and self.output_mode != "int":
             expected = "None but for output_mode='int'"
             raise arguments.refuse(self, "output_sequence_length", length, expected)
+        self._more = (1,) if self.output_mode == "one_hot" else ()  # for a row for each word
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"vocabulary_size": self.vocabulary_size()}
@@ -149,17 +151,12 @@ class TextVectorization(StringTable):
         place = np.arange(len(flat)) - np.repeat(np.cumsum(length) - length, length)
         padded = np.full((len(length), width), int(self._masks) - 1, "int32")
         padded[np.arange(width) < length[:, None]] = flat[place < width]
-        found = self._encode(padded)
-        return found.reshape(*self._lead(inputs.shape), *found.shape[1:])
-
-    def _encode(self, ids: Any) -> Any:
-        if self.output_mode != "one_hot":
-            return super()._encode(ids)
-        return tabular.encode(ids[..., None], self._width(), "one_hot", dtype=dtypes.floatx())
+        return self._encode(padded.reshape(*self._lead(inputs.shape), width, *self._more))
 
     def compute_output_spec(self, inputs: Any) -> Any:
         """Written by hand, as the number of words cannot be known."""
-        return self._spec((*self._lead(inputs.shape), self.output_sequence_length))
+        shape = *self._lead(inputs.shape), self.output_sequence_length, *self._more
+        return self._spec(shape)
 
 
 __all__ = ["TextVectorization"]
