@@ -83,7 +83,7 @@ class IndexLookup(hashing.HostLayer):
         self, *, name: str | None = None, vocabulary_size: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(name=name, **kwargs)
-        self._size = vocabulary_size  # in Keras's configs, of the vocabulary that is not there
+        self._size: Any = vocabulary_size  # Keras's configs have it, of terms that are assets
 
     def _set_up(self) -> None:
         super()._set_up()
@@ -99,8 +99,7 @@ class IndexLookup(hashing.HostLayer):
         self.given = given is not None
         if self.given:
             terms = self._read(given)
-            self.set_vocabulary(terms, weights)
-            # of a file, the terms are assets
+            self.set_vocabulary(terms, weights)  # of a file they are assets, in no config
             self.vocabulary = None if isinstance(given, (str, Path)) else tabular.host_array(terms)
         elif weights is not None:
             raise arguments.refuse(self, "idf_weights", weights, "given with a vocabulary")
@@ -166,18 +165,12 @@ class IndexLookup(hashing.HostLayer):
         if repeated := [t for t, n in Counter(rest).items() if n > 1]:
             raise wrong(self, f"the vocabulary has repeated terms: {repeated[:10]}")
         if lost := {self.mask_token, self.oov_token if self.invert else None} & set(rest):
-            raise wrong(
-                self,
-                f"{lost} lie inside the vocabulary: leave special terms out, or begin with "
-                f"exactly {special}",
-            )
+            told = f"{lost} lie inside the vocabulary"
+            raise wrong(self, f"{told}: leave special terms out, or begin with exactly {special}")
         size = len(special) + len(rest)
         if self.max_tokens is not None and size > self.max_tokens:
-            raise wrong(
-                self,
-                f"the vocabulary has {size} terms, special ones included; max_tokens is "
-                f"{self.max_tokens}",
-            )
+            told = f"the vocabulary has {size} terms, special ones included"
+            raise wrong(self, f"{told}; max_tokens is {self.max_tokens}")
         weights = None if idf_weights is None else np.asarray(idf_weights, "float64")
         if weights is not None and weights.shape != (len(terms),):
             raise wrong(self, f"{len(terms)} terms have idf_weights of shape {weights.shape}")
@@ -317,16 +310,12 @@ class IndexLookup(hashing.HostLayer):
     def _encode(self, ids: Any) -> Any:
         if self.output_mode == "int":
             return jnp.asarray(ids, "int32")
-        weights = self._table.weights
-        mode = self.output_mode if weights is None else "count"
-        found = tabular.encode(ids, self._width(), mode, dtype=dtypes.floatx())
-        return found if weights is None else found * weights
-
-    def _width(self) -> int:
-        """N, the number of columns of the outputs that have columns."""
         size = self.max_tokens if self.pad_to_max_tokens else self._size
         self._check(size)
-        return int(size or 0)
+        weights = self._table.weights
+        mode = self.output_mode if weights is None else "count"
+        found = tabular.encode(ids, size, mode, dtype=dtypes.floatx())
+        return found if weights is None else found * weights
 
     def compute_output_spec(self, inputs: Any) -> Any:
         if self.invert:
@@ -353,10 +342,8 @@ class StringTable(IndexLookup):
         return str(value)
 
     def _flat(self, values: Any) -> list[str]:
-        remedy = (
-            ". Strings live on the host, outside of compiled steps: call this layer on the data "
-            "before fit()"
-        )
+        home = "Strings live on the host, outside of compiled steps"
+        remedy = f". {home}: call this layer on the data before fit()"
         hashing.expect(values, "string", "takes strings", remedy)
         flat = values.ravel().tolist()
         return flat if set(map(type, flat)) <= {str} else [self._term(v) for v in flat]

@@ -87,10 +87,8 @@ def encode(indices: Any, size: int, mode: str, weights: Any = None, dtype: Any =
             np.add.at(found, places, np.float32(1))
         return jnp.asarray(found.reshape(*lead, size), dtype)
     rows = jax.nn.one_hot(indices, size, dtype=dtype)
-    if mode == "one_hot":
+    if mode == "one_hot" or not indices.ndim:
         return rows[..., 0, :] if indices.ndim > 1 and indices.shape[-1] == 1 else rows
-    if indices.ndim == 0:
-        return rows
     if mode == "multi_hot":
         return rows.max(-2, initial=0)
     return (rows if weights is None else rows * jnp.asarray(weights, dtype)[..., None]).sum(-2)
