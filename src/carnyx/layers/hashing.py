@@ -87,7 +87,7 @@ class Bins(HostLayer):
     ) -> None:
         dtype = self._default_dtype(output_mode) if dtype is None else dtype
         super().__init__(name=name, dtype=dtype, **kwargs)
-        self.output_mode = output_mode
+        self.output_mode = arguments.choice(self, "output_mode", output_mode, self.modes)
 
     def _default_dtype(self, output_mode: str) -> str | None:
         return "int64" if output_mode == "int" else None
@@ -96,7 +96,6 @@ class Bins(HostLayer):
         super()._set_up()
         if self.num_bins > MAX_BUCKETS:
             raise arguments.refuse(self, "num_bins", self.num_bins, f"at most {MAX_BUCKETS}")
-        arguments.choice(self, "output_mode", self.output_mode, self.modes)
 
     def _encode(self, ids: Any) -> Any:
         if self.output_mode == "int":
