@@ -225,11 +225,12 @@ def fingerprints(values: Any, key: Any = None) -> np.ndarray:
 
 def _decimals(values: Any, width: int, xp: Any) -> tuple[Any, Any]:
     """Decimals as bytes [..., width], at the right, minus signs before them; their number."""
-    negative, number = values < 0, values.astype("uint64" if xp is np else "uint32")
+    word, byte = ("uint64", "uint8") if xp is np else ("uint32", "uint32")
+    negative, number = values < 0, values.astype(word)
     number, length, columns = xp.where(negative, -number, number), negative.astype("int32"), []
     for place in range(width):
         rest, some = number // 10, (number > 0) | (place == 0)
-        digit = (number - rest * 10 + ord("0")).astype("uint8")
+        digit = (number - rest * 10 + ord("0")).astype(byte)
         columns.append(xp.where(some, digit, ord("-")))
         number, length = rest, length + some
     return xp.stack(columns[::-1], -1), length
@@ -238,8 +239,7 @@ def _decimals(values: Any, width: int, xp: Any) -> tuple[Any, Any]:
 def traced_fingerprints(values: Any, key: Any = None) -> Long:
     """`fingerprints` of traced whole numbers."""
     ends, length = _decimals(values, WIDTH, jnp)
-    ends, n = ends.astype("uint32"), Long.of(length.astype("uint32"))
-    place, length = np.arange(WIDTH), length[..., None]
+    n, place, length = Long.of(length.astype("uint32")), np.arange(WIDTH), length[..., None]
     starts = jnp.take_along_axis(ends, jnp.minimum(place + WIDTH - length, WIDTH - 1), -1)
     starts = jnp.where(place < length, starts, 0)
     if key is not None:
