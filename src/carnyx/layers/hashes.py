@@ -208,9 +208,9 @@ def fingerprints(values: Any, key: Any = None) -> np.ndarray:
     array([939, 319], dtype=uint64)
     """
     if isinstance(values, np.ndarray):
-        width = max(len(str(end(initial=0))) for end in (values.min, values.max))
-        decimals, lengths = _decimals(values, width, np)
-        joined, ends = decimals.ravel(), np.arange(1, len(values) + 1) * width
+        digits = max(len(str(end(initial=0))) for end in (values.min, values.max))
+        decimals, lengths = _decimals(values, digits, np)
+        joined, ends = decimals.ravel(), np.arange(1, len(values) + 1) * (digits + 1)
     else:
         strings = [s if isinstance(s, bytes) else s.encode() for s in values]
         lengths = np.fromiter(map(len, strings), "int64", len(strings))
@@ -223,22 +223,23 @@ def fingerprints(values: Any, key: Any = None) -> np.ndarray:
     return found
 
 
-def _decimals(values: Any, width: int, xp: Any) -> tuple[Any, Any]:
-    """Decimals as bytes [..., width], at the right, minus signs before them; their number."""
+def _decimals(values: Any, digits: int, xp: Any) -> tuple[Any, Any]:
+    """Decimals as bytes [..., 1 + digits], at the right, minus signs before them; their number."""
     word, byte = ("uint64", "uint8") if xp is np else ("uint32", "uint32")
     negative, number = values < 0, values.astype(word)
-    number, length, columns = xp.where(negative, -number, number), negative.astype("int32"), []
-    for place in range(width):
-        rest, some = number // 10, (number > 0) | (place == 0)
-        digit = (number - rest * 10 + ord("0")).astype(byte)
-        columns.append(xp.where(some, digit, ord("-")))
-        number, length = rest, length + some
-    return xp.stack(columns[::-1], -1), length
+    number = xp.where(negative, -number, number)
+    powers = np.array([10**i for i in reversed(range(digits))], word)
+    powers = powers.reshape(-1, *[1] * values.ndim)  # in front: NumPy divides faster
+    some, rest = (number >= powers) | (powers == 1), number // powers
+    decimals = xp.where(some, rest - rest // 10 * 10 + ord("0"), ord("-")).astype(byte)
+    signs = xp.full_like(decimals[:1], ord("-"))
+    bytes_ = xp.moveaxis(xp.concatenate([signs, decimals]), 0, -1)
+    return bytes_, some.sum(0, dtype="int32") + negative
 
 
 def traced_fingerprints(values: Any, key: Any = None) -> Long:
     """`fingerprints` of traced whole numbers."""
-    ends, length = _decimals(values, WIDTH, jnp)
+    ends, length = _decimals(values, WIDTH - 1, jnp)
     n, place, length = Long.of(length.astype("uint32")), np.arange(WIDTH), length[..., None]
     starts = jnp.take_along_axis(ends, jnp.minimum(place + WIDTH - length, WIDTH - 1), -1)
     starts = jnp.where(place < length, starts, 0)
@@ -269,15 +270,14 @@ def buckets(values: Any, count: int, key: Any = None) -> Any:
     """
     if isinstance(values, jax.core.Tracer):
         return (traced_fingerprints(values, key) % count).astype("int32")
-    flat = values.ravel()
-    if flat.dtype.kind in "iu":
-        found = fingerprints(flat, key) % count
-    else:
+    flat, again = values.ravel(), slice(None)
+    if flat.dtype.kind not in "iu":
         terms = flat.tolist()
         places = {term: i for i, term in enumerate(set(terms))}
         again = np.fromiter(map(places.__getitem__, terms), "int64", len(terms))
-        found = (fingerprints(list(places), key) % count)[again]
-    return found.astype("int32").reshape(values.shape)
+        flat = list(places)
+    found = (fingerprints(flat, key) % count).astype("int32")
+    return found[again].reshape(values.shape)
 
 
 def crossed_buckets(columns: list[Any], count: int) -> Any:
