@@ -229,11 +229,14 @@ def test_signatures_are_keras_own():
     ("make", "message"),
     [
         (lambda: FeatureSpace({}), "a dict of one or more"),
-        (lambda: FeatureSpace({"x": "floating"}), "feature 'x': kind must be one of .* Did you"),
+        (lambda: FeatureSpace({"x": "floating"}), r"features\['x'\] must be one of .*Did you"),
         (lambda: FeatureSpace(KINDS, output_mode="list"), "output_mode must be one of 'concat'"),
         (lambda: FeatureSpace.integer_categorical(output_mode="count"), "output_mode must be"),
         (lambda: FeatureSpace.feature("float32", None, "float"), "preprocessor is a layer"),
-        (lambda: FeatureSpace.cross(("a", "b"), 3, "float"), "cross: output_mode must be one"),
+        (
+            lambda: FeatureSpace.cross(("a", "b"), 3, "float"),
+            "Cross 'a_X_b': output_mode must be one",
+        ),
         (lambda: FeatureSpace(KINDS, crosses=[("pay",)]), "a cross is of two or more"),
         (lambda: FeatureSpace(KINDS, crosses=[("pay", "toun")]), "Did you mean 'town'"),
         (lambda: FeatureSpace(KINDS, crosses=[("pay", "age")]), "'age' is a float and cannot"),

@@ -199,6 +199,7 @@ Several = Any  # a tuple, or one of its elements alone
 Window = Any  # whole numbers from 1, one for all of the layer's `rank` axes or one for each
 Sides = Any  # (before, after), or a number for both, for all of the `rank` axes or for each
 Padding = str  # one of the layer's `paddings`
+Mode = str  # one of the layer's `modes`
 DataFormat = str | None
 
 RULES: dict[str, Callable[[Any, str, Any], Any]] = {
@@ -215,6 +216,7 @@ RULES: dict[str, Callable[[Any, str, Any], Any]] = {
     "Window": lambda layer, name, value: sizes(layer, name, value, layer.rank),
     "Sides": lambda layer, name, value: margins(layer, name, value, layer.rank),
     "Padding": lambda layer, name, value: choice(layer, name, value, layer.paddings),
+    "Mode": lambda layer, name, value: choice(layer, name, value, layer.modes),
     "DataFormat": lambda layer, name, value: data_format(layer, value),
 }
 # Arguments that the base class has seen to, and the one that is no option but a state.

@@ -12,8 +12,10 @@ import numpy as np
 
 from carnyx import initializers
 from carnyx.core import dtypes
+from carnyx.core.fields import declared
 from carnyx.core.layer import InputSpec, Layer
 from carnyx.layers import arguments
+from carnyx.layers.arguments import DataFormat, FromZero, Mode, Padding, Whole
 from carnyx.ops import convolution, signal
 from carnyx.ops.table import wide
 
@@ -41,10 +43,11 @@ MODES: dict[str, Any] = {
     "angle": lambda real, imaginary: jnp.arctan2(imaginary, real),
     "stft": lambda real, imaginary: jnp.concatenate([real, imaginary], axis=-1),
 }
-SIDES = {"real": ("real",), "imag": ("imag",)}  # of the others: both
+SIDES = ("real", "imag")  # which are modes too, that need no other
 
 
-class STFTSpectrogram(Layer):
+@declared
+class STFTSpectrogram(arguments.Declared, Layer):
     """The short-time Fourier transform as a convolution: [B, T, C] -> [B, T', F C].
 
     y[t, k] = sum over n of w[n] s x[t step + n] exp(-2 pi i k n / N), F = N // 2 + 1 frequencies
@@ -71,39 +74,27 @@ class STFTSpectrogram(Layer):
     (2, 9, 5)
     """
 
-    def __init__(
-        self,
-        mode: str = "log",
-        frame_length: int = 256,
-        frame_step: int | None = None,
-        fft_length: int | None = None,
-        window: Any = "hann",
-        periodic: bool = False,
-        scaling: str | None = "density",
-        padding: str = "valid",
-        expand_dims: bool = False,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.mode = arguments.choice(self, "mode", mode, tuple(MODES))
-        self.frame_length = arguments.whole(self, "frame_length", frame_length)
-        self.frame_step, self.fft_length = frame_step, fft_length
-        self._step = max(frame_length // 2, 1) if frame_step is None else frame_step
-        if arguments.whole(self, "frame_step", self._step) > self.frame_length:
-            raise arguments.refuse(
-                self, "frame_step", frame_step, f"at most frame_length={frame_length}"
-            )
-        self._size = self.frame_length if fft_length is None else fft_length
-        arguments.whole(self, "fft_length", self._size, self.frame_length)
-        if self._size < 2:
-            raise arguments.refuse(self, "fft_length", fft_length, "2 at least")
-        self.window, self.scaling = window, scaling
-        self.periodic = arguments.flag(self, "periodic", periodic)
+    modes, paddings = tuple(MODES), ("valid", "same")
+    mode: Mode = "log"
+    frame_length: Whole = 256
+    frame_step: Whole | None = None
+    fft_length: Whole | None = None
+    window: Any = "hann"
+    periodic: bool = False
+    scaling: str | None = "density"
+    padding: Padding = "valid"
+    expand_dims: bool = False
+    data_format: DataFormat = None
+
+    def _set_up(self) -> None:
+        self._step = self.frame_step or max(self.frame_length // 2, 1)
+        if self._step > self.frame_length:
+            expected = f"at most frame_length={self.frame_length}"
+            raise arguments.refuse(self, "frame_step", self._step, expected)
+        least, size = max(self.frame_length, 2), self.fft_length or self.frame_length
+        self._size = arguments.whole(self, "fft_length", size, least)
+        self._sides = (self.mode,) if self.mode in SIDES else SIDES
         self._kernel("real")  # refuses windows and scalings that there are not
-        self.padding = arguments.choice(self, "padding", padding, ("valid", "same"))
-        self.expand_dims = arguments.flag(self, "expand_dims", expand_dims)
-        self.data_format = arguments.data_format(self, data_format)
         self.input_spec = InputSpec(ndim=3)
 
     def _kernel(self, side: str) -> Any:
@@ -111,7 +102,7 @@ class STFTSpectrogram(Layer):
 
     def build(self, input_shape: Any) -> None:
         shape = (self.frame_length, 1, self._size // 2 + 1)
-        for side in SIDES.get(self.mode, ("real", "imag")):
+        for side in self._sides:
             weight = self.add_weight(shape, self._kernel(side), name=f"{side}_kernel")
             setattr(self, weight.name, weight)
 
@@ -119,8 +110,7 @@ class STFTSpectrogram(Layer):
         first = self.data_format == "channels_first"
         x = inputs if first else jnp.swapaxes(inputs, 1, 2)
         batch, channels, times = x.shape
-        sides = SIDES.get(self.mode, ("real", "imag"))
-        kernels = [getattr(self, f"{side}_kernel").value for side in sides]
+        kernels = [getattr(self, f"{side}_kernel").value for side in self._sides]
         y = convolution.conv(
             x.reshape(batch * channels, times, 1),
             jnp.concatenate(kernels, axis=-1),
@@ -128,7 +118,7 @@ class STFTSpectrogram(Layer):
             padding=self.padding,
             data_format="channels_last",
         )
-        parts = jnp.split(wide(y), len(sides), axis=-1)
+        parts = jnp.split(wide(y), len(kernels), axis=-1)
         y = MODES[self.mode](parts[0], parts[-1]).astype(inputs.dtype)
         y = y.reshape(batch, channels, *y.shape[1:])  # B C T' F
         if self.expand_dims:
@@ -162,7 +152,8 @@ def mel_filters(bins: int, frequencies: Any, low: float, high: float) -> np.ndar
     return np.maximum(np.minimum(rising, falling), 0) * (points > 0)
 
 
-class MelSpectrogram(Layer):
+@declared
+class MelSpectrogram(arguments.Declared, Layer):
     """The power of sound in bands of the mel scale: [B, T] -> [B, num_mel_bins, frames].
 
     frames = T // sequence_stride + 1, the ends of the sound being mirrored. Also [T] -> [bins,
@@ -191,46 +182,31 @@ class MelSpectrogram(Layer):
     (2, 8, 11)
     """
 
-    def __init__(
-        self,
-        fft_length: int = 2048,
-        sequence_stride: int = 512,
-        sequence_length: int | None = None,
-        window: Any = "hann",
-        sampling_rate: int = 16000,
-        num_mel_bins: int = 128,
-        min_freq: float = 20.0,
-        max_freq: float | None = None,
-        power_to_db: bool = True,
-        top_db: float = 80.0,
-        mag_exp: float = 2.0,
-        min_power: float = 1e-10,
-        ref_power: float = 1.0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
+    fft_length: Whole = 2048
+    sequence_stride: Whole = 512
+    sequence_length: Any = None
+    window: Any = "hann"
+    sampling_rate: int = 16000
+    num_mel_bins: Whole = 128
+    min_freq: FromZero = 20.0
+    max_freq: Any = None
+    power_to_db: bool = True
+    top_db: FromZero = 80.0
+    mag_exp: FromZero = 2.0
+    min_power: FromZero = 1e-10
+    ref_power: FromZero = 1.0
+
+    def _set_up(self) -> None:
+        frame, low = arguments.whole(self, "fft_length", self.fft_length, 2), self.min_freq
+        length = arguments.whole(self, "sequence_length", self.sequence_length or frame)
+        if length > frame:
+            raise arguments.refuse(self, "sequence_length", length, f"at most fft_length={frame}")
+        rate = arguments.number(self, "sampling_rate", self.sampling_rate, 1)
+        high = int(rate / 2) if self.max_freq is None else self.max_freq
+        if arguments.number(self, "max_freq", high) <= low:
+            raise arguments.refuse(self, "max_freq", high, f"above min_freq={low}")
+        self.sequence_length, self.sampling_rate, self.max_freq = length, rate, high
         self.input_spec = InputSpec(min_ndim=1)
-        self.fft_length = arguments.whole(self, "fft_length", fft_length, 2)
-        self.sequence_stride = arguments.whole(self, "sequence_stride", sequence_stride)
-        self.sequence_length = arguments.whole(
-            self, "sequence_length", sequence_length or self.fft_length
-        )
-        if self.sequence_length > self.fft_length:
-            raise arguments.refuse(
-                self, "sequence_length", sequence_length, f"at most fft_length={fft_length}"
-            )
-        self.window = window
-        self.sampling_rate = arguments.number(self, "sampling_rate", sampling_rate, 1)
-        self.num_mel_bins = arguments.whole(self, "num_mel_bins", num_mel_bins)
-        self.min_freq = arguments.number(self, "min_freq", min_freq, 0)
-        self.max_freq = int(self.sampling_rate / 2) if max_freq is None else max_freq
-        if arguments.number(self, "max_freq", self.max_freq) <= self.min_freq:
-            raise arguments.refuse(self, "max_freq", self.max_freq, f"above min_freq={min_freq}")
-        self.power_to_db = arguments.flag(self, "power_to_db", power_to_db)
-        self.top_db = arguments.number(self, "top_db", top_db, 0)
-        self.mag_exp = arguments.number(self, "mag_exp", mag_exp, 0)
-        self.min_power = arguments.number(self, "min_power", min_power, 0)
-        self.ref_power = arguments.number(self, "ref_power", ref_power, 0)
 
     def call(self, inputs: Any) -> Any:
         real, imaginary = signal.stft(

@@ -7,31 +7,31 @@ in `carnyx.utils`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
 from carnyx.core import dtypes
-from carnyx.core.config import Configurable, build_config, deserialize, public, unique_name
+from carnyx.core.config import (
+    Configurable,
+    CustomObjectScope,
+    build_config,
+    deserialize,
+    public,
+    unique_name,
+)
 from carnyx.core.errors import nearest
+from carnyx.core.fields import declared
 from carnyx.core.graph import Input
 from carnyx.core.layer import Layer
-from carnyx.layers import tabular
+from carnyx.layers import arguments, tabular
 from carnyx.layers.activation import Identity
+from carnyx.layers.arguments import Mode
 from carnyx.layers.hashing import HashedCrossing, Hashing
 from carnyx.layers.lookup import IntegerLookup, StringLookup
 from carnyx.layers.merge import Concatenate
 
 HOME = "keras.src.layers.preprocessing.feature_space"  # where Keras's files say these parts are
-
-
-def _one_of(owner: str, argument: str, value: Any, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise ValueError(
-            f"{owner}: {argument} must be one of {', '.join(map(repr, allowed))}."
-            f"{nearest(str(value), allowed)} Received: {argument}={value!r}"
-        )
-    return value
 
 
 class Cross(Configurable):
@@ -43,12 +43,9 @@ class Cross(Configurable):
         self.feature_names = tuple(feature_names)
         if len(self.feature_names) < 2:
             raise ValueError(f"a cross is of two or more features; received {feature_names!r}")
-        self.crossing_dim = crossing_dim
-        self.output_mode = _one_of("cross", "output_mode", output_mode, ("int", "one_hot"))
-
-    @property
-    def name(self) -> str:
-        return "_X_".join(self.feature_names)
+        self.crossing_dim = self.size = crossing_dim
+        self.name = "_X_".join(self.feature_names)
+        self.output_mode = arguments.choice(self, "output_mode", output_mode, ("int", "one_hot"))
 
 
 class Feature(Configurable):
@@ -57,19 +54,18 @@ class Feature(Configurable):
     keras_module = HOME
 
     def __init__(self, dtype: str, preprocessor: Any, output_mode: str) -> None:
-        modes = ("int", "one_hot", "float")
-        self.dtype, self.preprocessor = dtype, preprocessor
-        self.output_mode = _one_of("feature", "output_mode", output_mode, modes)
         if not isinstance(preprocessor, Layer):
             raise TypeError(f"a feature's preprocessor is a layer; received {preprocessor!r}")
+        self.dtype, self.preprocessor, self.name = dtype, preprocessor, preprocessor.name
+        modes = "int", "one_hot", "float"
+        self.output_mode = arguments.choice(self, "output_mode", output_mode, modes)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Feature:
         layer = config["preprocessor"]
         if layer["class_name"] == "TFDIdentity":  # Keras's own name for it there
-            layer = {**layer, "module": "keras.layers", "class_name": "Identity"}
-            layer["registered_name"] = None
-        return cls(config["dtype"], deserialize(layer), config["output_mode"])
+            config = {**config, "preprocessor": Identity.from_config(layer["config"])}
+        return super().from_config(config)
 
     @property
     def learns(self) -> bool:
@@ -97,7 +93,8 @@ class Feature(Configurable):
         return size
 
 
-class FeatureSpace(Layer):
+@declared
+class FeatureSpace(tabular.ClosedLayer):
     """Columns of a table, by name, as one array or a dict of arrays.
 
     Shapes: a dict of [B], [B, 1] or [B, d] -> [B, N], the encoded features and then the crosses,
@@ -121,34 +118,31 @@ class FeatureSpace(Layer):
 
     keras_module = "keras.utils"
 
-    def __init__(
-        self,
-        features: dict[str, Any],
-        output_mode: str = "concat",
-        crosses: Any = None,
-        crossing_dim: int = 32,
-        hashing_dim: int = 32,
-        num_discretization_bins: int = 32,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(name=name, autocast=False)
-        if not features or not isinstance(features, dict):
-            raise ValueError(f"features is a dict of one or more; received {features!r}")
-        self.crossing_dim, self.hashing_dim = crossing_dim, hashing_dim
-        self.num_discretization_bins = num_discretization_bins
-        self.output_mode = _one_of(self.name, "output_mode", output_mode, ("concat", "dict"))
-        self.features = {name: self._feature(name, value) for name, value in features.items()}
+    modes = ("concat", "dict")
+    features: dict[str, Any]
+    output_mode: Mode = "concat"
+    crosses: Any = None
+    crossing_dim: int = 32
+    hashing_dim: int = 32
+    num_discretization_bins: int = 32
+    if not TYPE_CHECKING:  # where options of layers are keyword-only
+        name: str | None = None
+
+    def _set_up(self) -> None:
+        if not self.features or not isinstance(self.features, dict):
+            raise ValueError(f"features is a dict of one or more; received {self.features!r}")
+        self.features = {name: self._feature(name, f) for name, f in self.features.items()}
         self.crosses = [
-            c if isinstance(c, Cross) else Cross(c, crossing_dim) for c in crosses or []
+            c if isinstance(c, Cross) else Cross(c, self.crossing_dim) for c in self.crosses or ()
         ]
+        self._parts = {**self.features, **{c.name: c for c in self.crosses}}
         for cross in self.crosses:
             for part in cross.feature_names:
-                _one_of(self.name, "crosses", part, tuple(self.features))
-                if self.features[part].output_mode == "float":
+                if _by_name(self.features, part).output_mode == "float":
                     raise ValueError(f"{self.name}: {part!r} is a float and cannot be crossed")
         self.preprocessors = {name: f.preprocessor for name, f in self.features.items()}
         self.crossers = {c.name: HashedCrossing(c.crossing_dim, name=c.name) for c in self.crosses}
-        self.concat = Concatenate() if output_mode == "concat" else None
+        self.concat = Concatenate() if self.output_mode == "concat" else None
         self.inputs = {
             name: Input((1,), dtype=f.dtype, name=name) for name, f in self.features.items()
         }
@@ -158,43 +152,30 @@ class FeatureSpace(Layer):
     def _feature(self, name: str, value: Any) -> Feature:
         if isinstance(value, Feature):
             return value
-        bins = {
-            "float_discretized": self.num_discretization_bins,
-            "integer_hashed": self.hashing_dim,
-            "string_hashed": self.hashing_dim,
-        }
-        kind = _one_of(f"feature {name!r}", "kind", value, KINDS)
-        size = (bins[kind],) if kind in bins else ()
-        return getattr(type(self), kind)(*size, name=name)
+        kind = arguments.choice(self, f"features[{name!r}]", value, tuple(KINDS))
+        bins = KINDS[kind][1]
+        return getattr(type(self), kind)(*([getattr(self, bins)] if bins else []), name=name)
 
     # ---- kinds of features
 
-    @classmethod
-    def cross(cls, feature_names: Any, crossing_dim: int, output_mode: str = "one_hot") -> Cross:
-        """Features to cross, and the number of bins for it."""
-        return Cross(feature_names, crossing_dim, output_mode)
-
-    @classmethod
-    def feature(cls, dtype: str, preprocessor: Any, output_mode: str) -> Feature:
-        """A feature with a layer of yours."""
-        return Feature(dtype, preprocessor, output_mode)
+    cross, feature = Cross, Feature
 
     @classmethod
     def float(cls, name: str | None = None) -> Feature:
         """A number as it is."""
-        return _feature("float", name, "float", Identity)
+        return _feature("float", name, "float")
 
     @classmethod
     def float_rescaled(
         cls, scale: Any = 1.0, offset: Any = 0.0, name: str | None = None
     ) -> Feature:
         """scale * a number + offset."""
-        return _feature("float_rescaled", name, "float", tabular.Rescaling, scale, offset)
+        return _feature("float_rescaled", name, "float", scale, offset)
 
     @classmethod
     def float_normalized(cls, name: str | None = None) -> Feature:
         """A number of mean 0 and variance 1."""
-        return _feature("float_normalized", name, "float", tabular.Normalization)
+        return _feature("float_normalized", name, "float")
 
     @classmethod
     def float_discretized(
@@ -205,8 +186,7 @@ class FeatureSpace(Layer):
         name: str | None = None,
     ) -> Feature:
         """The bin of a number; with bin_boundaries, num_bins is None."""
-        bins = bin_boundaries, num_bins
-        return _feature("float_discretized", name, output_mode, tabular.Discretization, *bins)
+        return _feature("float_discretized", name, output_mode, bin_boundaries, num_bins)
 
     @classmethod
     def integer_categorical(
@@ -217,8 +197,7 @@ class FeatureSpace(Layer):
         name: str | None = None,
     ) -> Feature:
         """The place of a whole number among those of the data."""
-        sizes = max_tokens, num_oov_indices
-        return _feature("integer_categorical", name, output_mode, IntegerLookup, *sizes)
+        return _feature("integer_categorical", name, output_mode, max_tokens, num_oov_indices)
 
     @classmethod
     def string_categorical(
@@ -229,34 +208,28 @@ class FeatureSpace(Layer):
         name: str | None = None,
     ) -> Feature:
         """The place of a string among those of the data."""
-        sizes = max_tokens, num_oov_indices
-        return _feature("string_categorical", name, output_mode, StringLookup, *sizes)
+        return _feature("string_categorical", name, output_mode, max_tokens, num_oov_indices)
 
     @classmethod
     def integer_hashed(
         cls, num_bins: int, output_mode: str = "one_hot", name: str | None = None
     ) -> Feature:
         """The bin of a whole number's hash."""
-        return _feature("integer_hashed", name, output_mode, Hashing, num_bins)
+        return _feature("integer_hashed", name, output_mode, num_bins)
 
     @classmethod
     def string_hashed(
         cls, num_bins: int, output_mode: str = "one_hot", name: str | None = None
     ) -> Feature:
         """The bin of a string's hash."""
-        return _feature("string_hashed", name, output_mode, Hashing, num_bins)
+        return _feature("string_hashed", name, output_mode, num_bins)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> FeatureSpace:
         """Written by hand, as Keras's configs name its private module for the parts."""
-        parts = {
-            "features": {
-                name: f if isinstance(f, str) else Feature.from_config(f["config"])
-                for name, f in config["features"].items()
-            },
-            "crosses": [Cross.from_config(c["config"]) for c in config["crosses"]],
-        }
-        return cls(**{**config, **parts})
+        with CustomObjectScope({"Feature": Feature, "Cross": Cross}):
+            features = {name: deserialize(f) for name, f in config["features"].items()}
+            return super().from_config({**config, "features": features})
 
     # ---- files
 
@@ -317,15 +290,10 @@ class FeatureSpace(Layer):
 
     def _encoded(self, columns: dict[str, Any]) -> Any:
         found = {name: self.preprocessors[name](columns[name]) for name in sorted(self.features)}
-        modes = {name: feature.output_mode for name, feature in self.features.items()}
         for cross in sorted(self.crosses, key=lambda c: c.name):
             parts = [found[name] for name in cross.feature_names]
             found[cross.name] = self.crossers[cross.name](parts)
-            modes[cross.name] = cross.output_mode
-        found = {
-            name: self._one_hot(name, x) if modes[name] == "one_hot" else x
-            for name, x in found.items()
-        }
+        found = {name: self._in_mode(name, x) for name, x in found.items()}
         if self.concat is None:
             return found
         for name, x in found.items():
@@ -336,20 +304,18 @@ class FeatureSpace(Layer):
                 )
         return self.concat(list(found.values())) if len(found) > 1 else next(iter(found.values()))
 
-    def _one_hot(self, name: str, x: Any) -> Any:
+    def _in_mode(self, name: str, x: Any) -> Any:
+        part: Any = self._parts[name]
+        if part.output_mode != "one_hot":
+            return x
         if name not in self.one_hot_encoders:
-            sizes = {c.name: c.crossing_dim for c in self.crosses}
-            size = sizes[name] if name in sizes else self.features[name].size
-            self.one_hot_encoders[name] = tabular.CategoryEncoding(size)
+            self.one_hot_encoders[name] = tabular.CategoryEncoding(part.size)
         if dtypes.is_float(x.dtype):
             raise ValueError(f"feature {name!r} has floats, which have no one-hot encoding")
         return self.one_hot_encoders[name](x)
 
     def _convert(self, structure: Any) -> Any:
         return structure
-
-    def build(self, input_shape: Any) -> None:
-        """Nothing: the layers inside build themselves."""
 
     def compute_output_spec(self, data: Any) -> Any:
         """Written by hand, since strings cannot be traced."""
@@ -367,18 +333,23 @@ class FeatureSpace(Layer):
         return found
 
 
-KINDS = tuple(
-    "float float_rescaled float_normalized float_discretized integer_categorical "
-    "string_categorical integer_hashed string_hashed".split()
-)
-
-
+# kind, whose first word tells the dtype -> layer, argument with the bins of kinds that have them
+KINDS: dict[str, tuple[Any, str]] = {
+    "float": (Identity, ""),
+    "float_rescaled": (tabular.Rescaling, ""),
+    "float_normalized": (tabular.Normalization, ""),
+    "float_discretized": (tabular.Discretization, "num_discretization_bins"),
+    "integer_categorical": (IntegerLookup, ""),
+    "string_categorical": (StringLookup, ""),
+    "integer_hashed": (Hashing, "hashing_dim"),
+    "string_hashed": (Hashing, "hashing_dim"),
+}
 DTYPES = {"float": "float32", "integer": "int32", "string": "string"}
 
 
-def _feature(kind: str, name: str | None, mode: str, layer: Any, *args: Any) -> Feature:
-    """A feature of a kind, whose first word tells the dtype, with a layer made from `args`."""
-    made = layer(*args, name=f"{name or unique_name(kind)}_preprocessor")
+def _feature(kind: str, name: str | None, mode: str, *args: Any) -> Feature:
+    """A feature of a kind, its layer made from `args`."""
+    made = KINDS[kind][0](*args, name=f"{name or unique_name(kind)}_preprocessor")
     return Feature(DTYPES[kind.partition("_")[0]], made, mode)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from carnyx.core.fields import declared
 from carnyx.core.layer import Layer, is_shape
 from carnyx.core.symbol import PROBES
 from carnyx.layers import arguments
@@ -20,7 +21,8 @@ from carnyx.random import SeedGenerator, draw_seed
 ALLOWED = ("params", "state", "rng", "inputs", "training")
 
 
-class JaxLayer(Layer):
+@declared
+class JaxLayer(arguments.Declared, Layer):
     """A function of JAX (of Flax, Haiku or Equinox, say) as a layer with trainable parameters.
 
     outputs = call_fn(params, inputs), or with any of `state`, `rng`, `training` as arguments of
@@ -32,7 +34,7 @@ class JaxLayer(Layer):
         init_fn: `init_fn(rng, inputs)` (and `training`) gives the params, or (params, state);
             called once, when the layer is built.
         params, state: the values to start with, instead of `init_fn`.
-        seed: an int for the same numbers in every run; None for others each time.
+        [shared]
         native_serialization_platforms: of Keras's signature.
 
     Raises:
@@ -44,40 +46,34 @@ class JaxLayer(Layer):
     ([[3.0, 3.0]], ['jax_layer/params_w'])
     """
 
-    def __init__(
-        self,
-        call_fn: Callable[..., Any],
-        init_fn: Callable[..., Any] | None = None,
-        params: Any = None,
-        state: Any = None,
-        seed: int | None = None,
-        native_serialization_platforms: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.call_fn, self.init_fn = call_fn, init_fn
-        self.initial = params, state
-        self.seed = seed
-        self.native_serialization_platforms = native_serialization_platforms
-        self._takes = self._names(call_fn, "call_fn")
+    call_fn: Callable[..., Any]
+    init_fn: Callable[..., Any] | None = None
+    params: Any = None
+    state: Any = None
+    seed: int | None = None
+    native_serialization_platforms: Any = None
+
+    def _set_up(self) -> None:
+        self._takes = self._names("call_fn")
         if "inputs" not in self._takes:
             expected = "a function of `inputs` (by that name)"
-            raise arguments.refuse(self, "call_fn", call_fn, expected)
-        if init_fn is None and params is None and state is None:
+            raise arguments.refuse(self, "call_fn", self.call_fn, expected)
+        self._init_takes = self._names("init_fn") if self.init_fn else ()
+        if self.init_fn is None and self.params is None and self.state is None:
             raise arguments.refuse(self, "init_fn", None, "a function, or params must be given")
-        self._init_takes = self._names(init_fn, "init_fn") if init_fn else ()
-        self.seed_generator = SeedGenerator(seed) if "rng" in self._takes or init_fn else None
+        drawn = "rng" in self._takes or self.init_fn
+        self.seed_generator = SeedGenerator(self.seed) if drawn else None
 
-    def _names(self, function: Any, argument: str) -> tuple[str, ...]:
+    def _names(self, argument: str) -> tuple[str, ...]:
+        function = getattr(self, argument)
         names = tuple(inspect.signature(function).parameters)
-        wrong = [name for name in names if name not in ALLOWED]
-        if wrong:
+        if wrong := [name for name in names if name not in ALLOWED]:
             expected = f"a function of some of {ALLOWED}; it takes {wrong}"
             raise arguments.refuse(self, argument, function, expected)
         return names
 
     def build(self, input_shape: Any) -> None:
-        params, state = self.initial
+        params, state = self.params, self.state
         if params is None and state is None:
             params, state = self._initialise(input_shape)
         self.params = self._variables("params", params, trainable=True)
@@ -103,23 +99,14 @@ class JaxLayer(Layer):
         def make(path: Any, value: Any) -> Any:
             value = jnp.asarray(value)
             name = "_".join([kind, *(str(getattr(p, "key", getattr(p, "idx", p))) for p in path)])
-            return self.add_weight(
-                value.shape,
-                lambda shape, dtype=None: value,
-                value.dtype,
-                trainable=trainable,
-                name=name.replace("/", "_"),
-            )
+            more = {"trainable": trainable, "name": name.replace("/", "_")}
+            return self.add_weight(value.shape, lambda shape, dtype: value, value.dtype, **more)
 
         return jax.tree_util.tree_map_with_path(make, values)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        values = {
-            "params": jax.tree.map(lambda v: v.value, self.params),
-            "state": jax.tree.map(lambda v: v.value, self.state),
-            "inputs": inputs,
-            "training": training,
-        }
+        now = jax.tree.map(lambda v: v.value, {"params": self.params, "state": self.state})
+        values = {**now, "inputs": inputs, "training": training}
         if "rng" in self._takes:
             values["rng"] = self._next_key()
         outputs = self.call_fn(**{name: values[name] for name in self._takes})

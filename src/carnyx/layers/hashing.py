@@ -6,7 +6,8 @@ The hashes themselves are in `hashes.py`, tables of known terms in `lookup.py`, 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.core
@@ -14,20 +15,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from carnyx.core import dtypes, symbol
-from carnyx.core.layer import Layer
+from carnyx.core.fields import declared
+from carnyx.core.layer import Layer, is_shape
 from carnyx.layers import arguments, tabular
+from carnyx.layers.arguments import Mode, Whole
 from carnyx.layers.hashes import MAX_BUCKETS, buckets, crossed_buckets
+from carnyx.layers.tabular import Dense
 
 MODES = ("int", *tabular.ENCODINGS)
+Salt = Any  # a whole number or two, kept as two
 
 
-def kind_of(array: Any, empty: str | None = None) -> str:
-    """ "string", "int", "float" or the dtype's name; of arrays of objects, by the first one.
-
-    What `[]` is does not show: it is taken for `empty`.
-    """
-    if empty and not array.size:
-        return empty
+def kind_of(array: Any) -> str:
+    """ "string", "int", "float" or the dtype's name; of arrays of objects, by the first one."""
     if isinstance(array, np.ndarray) and array.dtype.kind in "OUST":
         first = array.flat[0] if array.size else ""
         strings = array.dtype.kind != "O" or isinstance(first, (str, bytes))
@@ -36,50 +36,37 @@ def kind_of(array: Any, empty: str | None = None) -> str:
     return families.get(np.dtype(array.dtype).kind, str(array.dtype))
 
 
-def tally(ids: np.ndarray, rows: np.ndarray, shape: tuple[int, int], binary: bool) -> np.ndarray:
-    """How often (or, binary, whether) each id occurs in each row; ids outside are left out."""
-    inside = (ids >= 0) & (ids < shape[1])
-    places = rows[inside].astype("int64") * shape[1] + ids[inside]
-    counts = np.bincount(places, minlength=shape[0] * shape[1]).reshape(shape)
-    return (counts > 0 if binary else counts).astype(dtypes.floatx())
+def expect(array: Any, kind: str, taken: str, remedy: str = "") -> None:
+    """Refuses an array of another kind; what `[]` is does not show."""
+    found = kind_of(array)
+    if found != kind and (array.size or isinstance(array, jax.core.Tracer)):
+        raise TypeError(f"{taken}; received {found}{remedy}")
 
 
-def encode(ids: Any, size: int, mode: str, dtype: Any) -> Any:
-    """`tabular.encode`, which for ids at hand makes no one-hot rows to add up."""
-    if isinstance(ids, jax.core.Tracer) or mode == "one_hot" or not ids.ndim:
-        return tabular.encode(jnp.asarray(ids), size, mode, dtype=dtype)
-    lead = ids.shape[:-1]
-    count = int(np.prod(lead))
-    rows = np.repeat(np.arange(count), ids.shape[-1])
-    found = tally(ids.ravel(), rows, (count, size), mode == "multi_hot")
-    return jnp.asarray(found.reshape(*lead, size), dtype)
-
-
-def salt_of(layer: Any, salt: Any) -> list[int] | None:
+def salt_of(layer: Any, argument: str, salt: Any) -> list[int]:
     """A salt as two whole numbers."""
-    if salt is None:
-        return None
     pair = [salt, salt] if arguments.is_whole(salt) else salt
     listed = isinstance(pair, (list, tuple)) and len(pair) == 2
     if not listed or not all(map(arguments.is_whole, pair)):
-        raise arguments.refuse(layer, "salt", salt, "a whole number, two of them, or None")
+        raise arguments.refuse(layer, argument, salt, "a whole number, two of them, or None")
     return list(pair)
 
 
-class HostLayer(arguments.Declared, Layer):
-    """Base of the layers that take strings: `call` gets NumPy arrays, or tracers of numbers.
+arguments.RULES["Salt"] = salt_of
 
-    Subclasses say in `_encode` what becomes of the whole numbers that strings are turned into.
-    """
+
+class HostLayer(arguments.Declared, Layer):
+    """Base of the layers that take strings: `call` gets NumPy arrays, or tracers of numbers."""
 
     unsaved = ("autocast",)
+    _encode: Callable[..., Any]  # (the whole numbers that strings are turned into) -> the outputs
+
+    def _set_up(self) -> None:
+        self.autocast = False
 
     def _convert(self, structure: Any) -> Any:
         args, kwargs = structure
         return tuple(map(tabular.host_array, args)), kwargs
-
-    def _encode(self, ids: Any) -> Any:
-        raise NotImplementedError
 
     def _spec(self, shape: Any) -> Any:
         return symbol.infer(self._encode, (symbol.KerasTensor(shape, "int32"),), {})
@@ -93,21 +80,30 @@ class Bins(HostLayer):
     """What the two hashing layers share."""
 
     num_bins: int
-    output_mode: str
+    modes = MODES
 
-    def _keep(self, num_bins: Any, output_mode: Any, modes: tuple[str, ...], sparse: Any) -> None:
-        self.num_bins = arguments.whole(self, "num_bins", num_bins)
+    def __init__(
+        self, *, output_mode: str, name: str | None = None, dtype: Any = None, **kwargs: Any
+    ) -> None:
+        dtype = self._default_dtype(output_mode) if dtype is None else dtype
+        super().__init__(name=name, dtype=dtype, **kwargs)
+        self.output_mode = arguments.choice(self, "output_mode", output_mode, self.modes)
+
+    def _default_dtype(self, output_mode: str) -> str | None:
+        return "int64" if output_mode == "int" else None
+
+    def _set_up(self) -> None:
+        super()._set_up()
         if self.num_bins > MAX_BUCKETS:
-            raise arguments.refuse(self, "num_bins", num_bins, f"at most {MAX_BUCKETS}")
-        self.output_mode = arguments.choice(self, "output_mode", output_mode, modes)
-        tabular.dense_only(self, sparse)
+            raise arguments.refuse(self, "num_bins", self.num_bins, f"at most {MAX_BUCKETS}")
 
     def _encode(self, ids: Any) -> Any:
         if self.output_mode == "int":
             return jnp.asarray(ids, "int32")
-        return encode(ids, self.num_bins, self.output_mode, self.compute_dtype)
+        return tabular.encode(ids, self.num_bins, self.output_mode, dtype=self.compute_dtype)
 
 
+@declared
 class Hashing(Bins):
     """Strings or whole numbers as the number of a bin, by a hash that is the same everywhere.
 
@@ -120,27 +116,23 @@ class Hashing(Bins):
         mask_value: what has bin 0 for itself.
         salt: a whole number or two, the key of SipHash; None for FarmHash's Fingerprint64.
         output_mode: "int", or how the bins are encoded, see `CategoryEncoding`.
-        sparse: False; sparse outputs are not supported.
+        [shared]
 
     >>> Hashing(3)([["A"], ["B"], ["C"]]).tolist()
     [[1], [0], [1]]
     """
 
-    def __init__(
-        self,
-        num_bins: int,
-        mask_value: Any = None,
-        salt: Any = None,
-        output_mode: str = "int",
-        sparse: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        if kwargs.get("dtype") is None:
-            kwargs["dtype"] = "int64" if output_mode == "int" else dtypes.floatx()
-        super().__init__(**{"autocast": False, **kwargs})
-        self._keep(num_bins, output_mode, MODES, sparse)
-        self.mask_value = mask_value
-        self.salt = salt_of(self, salt)
+    num_bins: Whole
+    mask_value: Any = None
+    salt: Salt | None = None
+    output_mode: Mode = "int"
+    sparse: Dense = False
+
+    def _default_dtype(self, output_mode: str) -> str | None:
+        return super()._default_dtype(output_mode) or dtypes.floatx()
+
+    def _set_up(self) -> None:
+        super()._set_up()
         if self.output_mode == "int" and self.dtype_policy.name not in ("int32", "int64"):
             expected = "'int32' or 'int64' for output_mode='int'"
             raise arguments.refuse(self, "dtype", self.dtype_policy.name, expected)
@@ -165,6 +157,7 @@ class Hashing(Bins):
         return self._encode(xp.where(masked, 0, bins))
 
 
+@declared
 class HashedCrossing(Bins):
     """Combinations of two or more categories as the number of a bin, by a hash.
 
@@ -173,7 +166,7 @@ class HashedCrossing(Bins):
     Args:
         num_bins: N, from 1.
         output_mode: "int" or "one_hot".
-        sparse: False; sparse outputs are not supported.
+        [shared]
 
     >>> HashedCrossing(5)((["A", "B", "A"], [101, 101, 102])).tolist()
     [1, 4, 3]
@@ -182,18 +175,13 @@ class HashedCrossing(Bins):
     unsaved = ("trainable", "autocast")
     plain_dtype = True
 
-    def __init__(
-        self,
-        num_bins: int,
-        output_mode: str = "int",
-        sparse: bool = False,
-        name: str | None = None,
-        dtype: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        dtype = "int64" if dtype is None and output_mode == "int" else dtype
-        super().__init__(**{"name": name, "dtype": dtype, "autocast": False, **kwargs})
-        self._keep(num_bins, output_mode, ("int", "one_hot"), sparse)
+    modes = ("int", "one_hot")
+    num_bins: Whole
+    output_mode: Mode = "int"
+    sparse: Dense = False
+    if not TYPE_CHECKING:  # where options of layers are keyword-only
+        name: str | None = None
+        dtype: Any = None
 
     def _convert(self, structure: Any) -> Any:
         args, kwargs = structure
@@ -202,16 +190,12 @@ class HashedCrossing(Bins):
         return args, kwargs
 
     def build(self, input_shape: Any) -> None:
-        shapes = list(input_shape) if isinstance(input_shape, (list, tuple)) else []
-        if len(shapes) < 2 or not all(isinstance(s, (list, tuple)) for s in shapes):
+        several = not is_shape(input_shape) and len(input_shape) > 1
+        shapes = set(map(tuple, input_shape)) if several else set()
+        if len(shapes) != 1 or any(len(s) > 1 and s[1:] != (1,) for s in shapes):
             raise ValueError(
-                f"expected a list of two or more inputs to cross; received shapes {input_shape}"
-            )
-        first = tuple(shapes[0])
-        fits = len(first) < 2 or (len(first) == 2 and first[1] == 1)
-        if not fits or any(tuple(s) != first for s in shapes):
-            raise ValueError(
-                f"inputs to cross have equal shapes [B, 1], [B] or []; received {shapes}"
+                "takes a list of two or more inputs to cross, which have equal shapes [B, 1], [B] "
+                f"or []; received shapes {input_shape}"
             )
 
     def call(self, inputs: Any) -> Any:

@@ -11,19 +11,29 @@ from collections.abc import Callable, Iterator
 from itertools import islice, repeat
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.core
 import jax.numpy as jnp
 import numpy as np
 
 from carnyx.core import dtypes, symbol
-from carnyx.core.layer import Layer
+from carnyx.core.fields import declared
 from carnyx.layers import arguments, hashing, tabular
+from carnyx.layers.hashing import Salt
+from carnyx.layers.tabular import Dense, wrong
 
-MODES = (*hashing.MODES, "tf_idf")
-OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
+FromNone = int  # a whole number from 0
+LookupMode = str  # one of MODES
+MODES, OLD_MODES = (*hashing.MODES, "tf_idf"), {"binary": "multi_hot", "tf-idf": "tf_idf"}
+UNKNOWN = -2  # while indices are looked for
 TERMS, WEIGHTS = "vocabulary.txt", "idf_weights.txt"
+arguments.RULES |= {
+    "FromNone": lambda layer, name, value: arguments.whole(layer, name, value, 0),
+    "LookupMode": lambda layer, name, value: arguments.choice(
+        layer, name, OLD_MODES.get(value, value), MODES
+    ),
+}
 arguments.SHARED |= {
     "max_tokens": "the greatest size of the vocabulary, special terms included, from 2.",
     "num_oov_indices": 'from 0, the indices of unknown terms ("out of vocabulary", OOV).',
@@ -37,7 +47,6 @@ arguments.SHARED |= {
         '            "tf_idf" [..., n] -> [..., N]: whether or how often a term occurs, or this\n'
         "            times its weight log(1 + documents / (1 + documents with the term))."
     ),
-    "sparse": "False; sparse outputs are not supported.",
     "pad_to_max_tokens": "whether N is max_tokens even if there are fewer terms.",
     "salt": "two whole numbers; unknown terms then have buckets as in a salted `Hashing`.",
     "encoding": "of the bytes that are given as strings.",
@@ -50,51 +59,52 @@ class IndexLookup(hashing.HostLayer):
     Terms and counts are in namespaces, as a layer looks for others in its lists and dicts.
     """
 
+    ignored = ("has_input_vocabulary", "oov_method")  # in Keras's configs
     learns = "vocabulary"
     vocabulary_dtype = "string"
-    invert: bool
-    pad_to_max_tokens: bool
     max_tokens: Any
+    num_oov_indices: int
+    mask_token: Any
+    oov_token: Any
+    vocabulary: Any
+    idf_weights: Any
+    invert: bool
+    output_mode: str
+    pad_to_max_tokens: bool
+    salt: Any
     # what subclasses say
+    _key: Callable[..., Any] = staticmethod(lambda term: term)  # -> what stands for it in tables
+    _spelled: Callable[..., Any] = staticmethod(lambda key: key)  # -> the term of a key
     _term: Callable[..., Any]  # (value) -> a term as it is kept, or TypeError
     _flat: Callable[..., list[Any]]  # (array) -> all its elements as terms, or TypeError
-    _index: Callable[..., None]  # (keys, start): keeps the keys' indices, from start, in `_table`
     _indices: Callable[..., Any]  # (array) -> the index of each; -1 for a mask that has none
 
-    def _start(self, given: dict[str, Any]) -> None:
-        """Checks and keeps a constructor's arguments, its `locals()`."""
-        rest, vocabulary, weights = (given[k] for k in ("kwargs", "vocabulary", "idf_weights"))
-        self._size = rest.pop("vocabulary_size", None)
-        for old in ("has_input_vocabulary", "oov_method"):  # of Keras's configs
-            rest.pop(old, None)
-        Layer.__init__(self, name=given["name"], **{"autocast": False, **rest})
-        self.mask_token, self.oov_token = given["mask_token"], given["oov_token"]
-        self.num_oov_indices = arguments.whole(self, "num_oov_indices", given["num_oov_indices"], 0)
-        mode = OLD_MODES.get(given["output_mode"], given["output_mode"])
-        self.output_mode = arguments.choice(self, "output_mode", mode, MODES)
-        for flag in ("invert", "pad_to_max_tokens"):
-            setattr(self, flag, arguments.flag(self, flag, given[flag]))
-        if self.invert and (mode != "int" or self.oov_token is None):
-            raise arguments.refuse(self, "output_mode", mode, "'int', with oov_token, for invert")
-        self.max_tokens = given["max_tokens"]
+    def __init__(
+        self, *, name: str | None = None, vocabulary_size: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        self._size: Any = vocabulary_size  # Keras's configs have it, of terms that are assets
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        if self.invert and (self.output_mode != "int" or self.oov_token is None):
+            expected = "'int', with oov_token, for invert"
+            raise arguments.refuse(self, "output_mode", self.output_mode, expected)
         if self.max_tokens is not None or self.pad_to_max_tokens:
             least = max(2, 1 + len(self._special()))
             self.max_tokens = arguments.whole(self, "max_tokens", self.max_tokens, least)
-        self.salt = hashing.salt_of(self, given["salt"])
-        tabular.dense_only(self, given["sparse"])
         self._table = SimpleNamespace(terms=[], weights=None)
-        self.given = vocabulary is not None
-        self._argument = SimpleNamespace(vocabulary=None, idf_weights=None)
         self.reset_state()
+        given, weights = self.vocabulary, self.idf_weights
+        self.given = given is not None
         if self.given:
-            terms = self._read(vocabulary)
-            self.set_vocabulary(terms, weights)
-            if not isinstance(vocabulary, (str, Path)):  # of a file, the terms are assets
-                self._argument.vocabulary = terms
+            terms = self._read(given)
+            self.set_vocabulary(terms, weights)  # of a file they are assets, in no config
+            self.vocabulary = None if isinstance(given, (str, Path)) else tabular.host_array(terms)
         elif weights is not None:
             raise arguments.refuse(self, "idf_weights", weights, "given with a vocabulary")
         if weights is not None:
-            self._argument.idf_weights = np.asarray(weights).tolist()
+            self.idf_weights = np.asarray(weights)
 
     @property
     def compute_dtype(self) -> str:
@@ -102,13 +112,11 @@ class IndexLookup(hashing.HostLayer):
 
     dtype = variable_dtype = compute_dtype
 
-    def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
-        if name in ("vocabulary", "idf_weights"):
-            return getattr(self._argument, name)
-        return super()._config_value(name, recorded, owner)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"vocabulary_size": self._size}
+    def _config_value(self, name: str, *rest: Any) -> Any:
+        if name == "vocabulary_size":
+            return self._size
+        value = super()._config_value(name, *rest)
+        return value.tolist() if isinstance(value, np.ndarray) else value
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -120,17 +128,6 @@ class IndexLookup(hashing.HostLayer):
         return super().from_config(config)
 
     # ---- the vocabulary
-
-    def _wrong(self, message: str) -> ValueError:
-        return ValueError(f"{type(self).__name__} '{self.name}': {message}.")
-
-    def _key(self, term: Any) -> Any:
-        """What stands for a term while terms are counted and found."""
-        return term
-
-    def _spelled(self, key: Any) -> Any:
-        """The term of a key."""
-        return key
 
     def _read(self, vocabulary: Any) -> list[Any]:
         if isinstance(vocabulary, (str, Path)):
@@ -166,36 +163,34 @@ class IndexLookup(hashing.HostLayer):
         whole = terms[: len(special)] == special
         rest = terms[len(special) :] if whole else terms
         if repeated := [t for t, n in Counter(rest).items() if n > 1]:
-            raise self._wrong(f"the vocabulary has repeated terms: {repeated[:10]}")
+            raise wrong(self, f"the vocabulary has repeated terms: {repeated[:10]}")
         if lost := {self.mask_token, self.oov_token if self.invert else None} & set(rest):
-            raise self._wrong(
-                f"{lost} lie inside the vocabulary: leave special terms out, or begin with "
-                f"exactly {special}"
-            )
+            told = f"{lost} lie inside the vocabulary"
+            raise wrong(self, f"{told}: leave special terms out, or begin with exactly {special}")
         size = len(special) + len(rest)
         if self.max_tokens is not None and size > self.max_tokens:
-            raise self._wrong(
-                f"the vocabulary has {size} terms, special ones included; max_tokens is "
-                f"{self.max_tokens}"
-            )
-        weights = None
-        if idf_weights is not None:
-            weights = np.asarray(idf_weights, "float64")
-            if weights.shape != (len(terms),):
-                raise self._wrong(f"{len(terms)} terms have idf_weights of shape {weights.shape}")
-            weights = np.concatenate([np.full(size - len(terms), weights.mean()), weights])
+            told = f"the vocabulary has {size} terms, special ones included"
+            raise wrong(self, f"{told}; max_tokens is {self.max_tokens}")
+        weights = None if idf_weights is None else np.asarray(idf_weights, "float64")
+        if weights is not None and weights.shape != (len(terms),):
+            raise wrong(self, f"{len(terms)} terms have idf_weights of shape {weights.shape}")
         self._learn(rest, weights)
 
     def _learn(self, terms: list[Any], weights: np.ndarray | None) -> None:
-        """Keeps terms, and weights of these and the special ones; those of padding are 0."""
+        """Keeps terms, and their weights: special ones have the mean by default, padding has 0."""
         self._table = SimpleNamespace(terms=terms, weights=None)
-        self._size = self.vocabulary_size()
+        self._size = size = self.vocabulary_size()
+        places = range(size - len(terms), size)
+        self._table.places = dict(zip(map(self._key, terms), places, strict=True))
+        if self.mask_token is not None:
+            self._table.places[self._key(self.mask_token)] = 0 if self._masks else -1
         if self.invert:
             self._table.names = np.array([*self.get_vocabulary(), self.oov_token])
         if weights is not None:
-            room = self.max_tokens - len(weights) if self.pad_to_max_tokens else 0
-            self._table.weights = np.pad(weights, (0, room)).astype(dtypes.floatx())
-        self._index(list(map(self._key, terms)), len(self._special()))
+            first = np.full(size - len(weights), weights.mean())
+            room = self.max_tokens - size if self.pad_to_max_tokens else 0
+            weights = np.pad(np.concatenate([first, weights]), (0, room))
+            self._table.weights = weights.astype(dtypes.floatx())
 
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[Any]:
         """The terms in the order of their indices."""
@@ -210,12 +205,12 @@ class IndexLookup(hashing.HostLayer):
 
         The weights of "tf_idf" are in `idf_weights.txt`, which Keras does not know.
         """
-        if self._argument.vocabulary is not None:
+        if self.vocabulary is not None:
             return
         named = self.oov_token is not None
         terms = list(map(str, self.get_vocabulary(named)))
         if broken := [t for t in terms if set(t) & set("\r\n")]:
-            raise self._wrong(f"terms with line breaks cannot be lines of a file: {broken[:10]}")
+            raise wrong(self, f"terms with line breaks cannot be lines of a file: {broken[:10]}")
         files = {TERMS: terms}
         if self._table.weights is not None:
             first = 0 if named else len(self._special())
@@ -225,13 +220,12 @@ class IndexLookup(hashing.HostLayer):
 
     def load_assets(self, dir_path: Any) -> None:
         """Reads what `save_assets` wrote."""
-        if self._argument.vocabulary is not None:
+        if self.vocabulary is not None:
             return
-        weights = None
-        if self.output_mode == "tf_idf":
-            weights = list(map(float, _lines(Path(dir_path) / WEIGHTS)))
-        if self._read(Path(dir_path) / TERMS) != self._special():  # else it had not learnt any
-            self.set_vocabulary(Path(dir_path) / TERMS, weights)
+        if self._read(Path(dir_path) / TERMS) == self._special():
+            return  # it had not learnt any
+        lines = _lines(Path(dir_path) / WEIGHTS) if self.output_mode == "tf_idf" else None
+        self.set_vocabulary(Path(dir_path) / TERMS, lines and list(map(float, lines)))
 
     # ---- learning it from data
 
@@ -269,14 +263,13 @@ class IndexLookup(hashing.HostLayer):
             if term is not None:
                 counts.pop(self._key(term), None)
         if not counts:
-            raise self._wrong("adapt() was given no data")
+            raise wrong(self, "adapt() was given no data")
         ranked = sorted(sorted(counts, reverse=True), key=counts.__getitem__, reverse=True)
         ranked = ranked[: None if self.max_tokens is None else self.max_tokens - len(special)]
         weights = None
         if self.output_mode == "tf_idf":
             found_in = np.array([self._counted.found_in[t] for t in ranked])
             weights = np.log(1 + self._counted.documents / (1 + found_in))
-            weights = np.concatenate([np.full(len(special), weights.mean()), weights])
         self._learn(list(map(self._spelled, ranked)), weights)
         self.reset_state()
 
@@ -295,17 +288,19 @@ class IndexLookup(hashing.HostLayer):
         if not known:
             raise ValueError("there is no vocabulary yet: call adapt(data) or set_vocabulary()")
 
-    def _refuse_unknown(self, terms: list[Any]) -> None:
-        if terms:
-            raise ValueError(
-                f"terms that are not in the vocabulary: {terms[:10]}. Set num_oov_indices to 1 "
-                "or more to give unknown terms an index"
-            )
+    def _bucket(self, unknown: Any) -> Any:
+        """What unknown terms become."""
+        if not self.num_oov_indices:
+            if not isinstance(unknown, jax.core.Tracer) and unknown.size:
+                raise ValueError(
+                    f"terms that are not in the vocabulary: {unknown[:10].tolist()}. Set "
+                    "num_oov_indices to 1 or more to give unknown terms an index"
+                )
+            return -1
+        return hashing.buckets(unknown, self.num_oov_indices, self.salt) + self._masks
 
     def _terms_at(self, indices: Any) -> Any:
-        kind = hashing.kind_of(indices, "int")
-        if kind != "int":
-            raise TypeError(f"inverted, it takes whole numbers; received {kind}")
+        hashing.expect(indices, "int", "inverted, it takes whole numbers")
         xp, names = np, self._table.names
         if isinstance(indices, jax.core.Tracer):
             xp, names = jnp, jnp.asarray(names.astype("int32"))
@@ -315,16 +310,12 @@ class IndexLookup(hashing.HostLayer):
     def _encode(self, ids: Any) -> Any:
         if self.output_mode == "int":
             return jnp.asarray(ids, "int32")
-        weights = self._table.weights
-        mode = self.output_mode if weights is None else "count"
-        found = hashing.encode(ids, self._width(), mode, dtypes.floatx())
-        return found if weights is None else found * weights
-
-    def _width(self) -> int:
-        """N, the number of columns of the outputs that have columns."""
         size = self.max_tokens if self.pad_to_max_tokens else self._size
         self._check(size)
-        return int(size or 0)
+        weights = self._table.weights
+        mode = self.output_mode if weights is None else "count"
+        found = tabular.encode(ids, size, mode, dtype=dtypes.floatx())
+        return found if weights is None else found * weights
 
     def compute_output_spec(self, inputs: Any) -> Any:
         if self.invert:
@@ -351,25 +342,18 @@ class StringTable(IndexLookup):
         return str(value)
 
     def _flat(self, values: Any) -> list[str]:
-        kind = hashing.kind_of(values, "string")
-        if isinstance(values, jax.core.Tracer) or kind != "string":
-            raise TypeError(
-                f"takes strings; received {kind}. Strings live on the host, outside of "
-                "compiled steps: call this layer on the data before fit()"
-            )
+        home = "Strings live on the host, outside of compiled steps"
+        remedy = f". {home}: call this layer on the data before fit()"
+        hashing.expect(values, "string", "takes strings", remedy)
         flat = values.ravel().tolist()
         return flat if set(map(type, flat)) <= {str} else [self._term(v) for v in flat]
 
-    def _index(self, keys: list[Any], start: int) -> None:
-        self._table.places = places = dict(zip(keys, range(start, start + len(keys)), strict=True))
-        if self.mask_token is not None:
-            places[self._key(self.mask_token)] = 0 if self._masks else -1
-
-    def _find(self, keys: list[Any], places: dict[Any, int]) -> np.ndarray:
-        unknown = repeat(int(self._masks))
-        return np.fromiter(map(places.get, keys, unknown), "int32", len(keys))
+    def _find(self, keys: list[Any], unknown: int) -> np.ndarray:
+        found = map(self._table.places.get, keys, repeat(unknown))
+        return np.fromiter(found, "int32", len(keys))
 
 
+@declared
 class StringLookup(StringTable):
     """Strings as whole numbers, by their places in a vocabulary.
 
@@ -383,41 +367,34 @@ class StringLookup(StringTable):
     ([[2, 0, 1]], ['[UNK]', 'a', 'b'])
     """
 
-    def __init__(
-        self,
-        max_tokens: int | None = None,
-        num_oov_indices: int = 1,
-        mask_token: str | None = None,
-        oov_token: str | None = "[UNK]",
-        vocabulary: Any = None,
-        idf_weights: Any = None,
-        invert: bool = False,
-        output_mode: str = "int",
-        pad_to_max_tokens: bool = False,
-        sparse: bool = False,
-        encoding: str = "utf-8",
-        name: str | None = None,
-        salt: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        self.encoding = encoding
-        self._start(locals())
+    max_tokens: int | None = None
+    num_oov_indices: FromNone = 1
+    mask_token: str | None = None
+    oov_token: str | None = "[UNK]"
+    vocabulary: Any = None
+    idf_weights: Any = None
+    invert: bool = False
+    output_mode: LookupMode = "int"
+    pad_to_max_tokens: bool = False
+    sparse: Dense = False
+    encoding: str = "utf-8"
+    if not TYPE_CHECKING:  # where options of layers are keyword-only
+        name: str | None = None
+    salt: Salt | None = None
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"oov_method": "floormod"}  # which Keras writes and ignores
 
     def _indices(self, values: Any) -> np.ndarray:
-        flat, known = self._flat(values), self._table.places
-        if self.num_oov_indices != 1:
-            unknown = list(set(flat).difference(known))
-            if not self.num_oov_indices:
-                self._refuse_unknown(unknown)
-            names = np.array(unknown, object)
-            found = hashing.buckets(names, max(self.num_oov_indices, 1), self.salt) + self._masks
-            known = known | dict(zip(unknown, found.tolist(), strict=True))
-        return self._find(flat, known).reshape(values.shape)
+        flat, single = self._flat(values), self.num_oov_indices == 1
+        found = self._find(flat, self._masks if single else UNKNOWN)
+        if not single:
+            lost = np.flatnonzero(found == UNKNOWN)
+            found[lost] = self._bucket(np.array([flat[i] for i in lost], object))
+        return found.reshape(values.shape)
 
 
+@declared
 class IntegerLookup(IndexLookup):
     """Whole numbers that are names of something as numbers from 0, by a vocabulary.
 
@@ -433,30 +410,28 @@ class IntegerLookup(IndexLookup):
     [[2, 0, 1]]
     """
 
-    def __init__(
-        self,
-        max_tokens: int | None = None,
-        num_oov_indices: int = 1,
-        mask_token: int | None = None,
-        oov_token: int | None = -1,
-        vocabulary: Any = None,
-        vocabulary_dtype: str = "int64",
-        idf_weights: Any = None,
-        invert: bool = False,
-        output_mode: str = "int",
-        sparse: bool = False,
-        pad_to_max_tokens: bool = False,
-        oov_method: str = "floormod",
-        salt: Any = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.vocabulary_dtype, self.oov_method = vocabulary_dtype, oov_method
-        self._start(locals())
-        arguments.choice(self, "vocabulary_dtype", vocabulary_dtype, ("int64",))
-        arguments.choice(self, "oov_method", oov_method, ("floormod", "farmhash"))
-        if salt is not None and oov_method != "farmhash":
-            raise arguments.refuse(self, "oov_method", oov_method, "'farmhash' for a salt")
+    max_tokens: int | None = None
+    num_oov_indices: FromNone = 1
+    mask_token: int | None = None
+    oov_token: int | None = -1
+    vocabulary: Any = None
+    vocabulary_dtype: str = "int64"
+    idf_weights: Any = None
+    invert: bool = False
+    output_mode: LookupMode = "int"
+    sparse: Dense = False
+    pad_to_max_tokens: bool = False
+    oov_method: str = "floormod"
+    salt: Salt | None = None
+    if not TYPE_CHECKING:  # where options of layers are keyword-only
+        name: str | None = None
+
+    def _set_up(self) -> None:
+        arguments.choice(self, "vocabulary_dtype", self.vocabulary_dtype, ("int64",))
+        arguments.choice(self, "oov_method", self.oov_method, ("floormod", "farmhash"))
+        if self.salt is not None and self.oov_method != "farmhash":
+            raise arguments.refuse(self, "oov_method", self.oov_method, "'farmhash' for a salt")
+        super()._set_up()
 
     def _term(self, value: Any) -> int:
         if not arguments.is_whole(value):
@@ -464,42 +439,34 @@ class IntegerLookup(IndexLookup):
         return int(value)
 
     def _flat(self, values: Any) -> list[int]:
-        return self._whole(values).ravel().tolist()
+        hashing.expect(values, "int", "takes whole numbers")
+        return values.ravel().tolist()
 
-    def _whole(self, values: Any) -> Any:
-        kind = hashing.kind_of(values, "int")
-        if kind != "int":
-            raise TypeError(f"takes whole numbers; received {kind}")
-        return values
-
-    def _index(self, keys: list[Any], start: int) -> None:
-        terms = np.array(keys, "int64")
-        order = np.argsort(terms)
-        self._table.keys, self._table.places = terms[order], (order + start).astype("int32")
+    def _learn(self, *args: Any) -> None:
+        super()._learn(*args)
+        keys = np.fromiter(self._table.places, "int64")
+        places, order = np.fromiter(self._table.places.values(), "int32"), np.argsort(keys)
+        self._table.keys, self._table.places = keys[order], places[order]
 
     def _indices(self, values: Any) -> Any:
-        values = self._whole(values)
+        hashing.expect(values, "int", "takes whole numbers")
         keys, places = self._table.keys, self._table.places
-        masked = False if self.mask_token is None else values == self.mask_token
         if isinstance(values, jax.core.Tracer):
-            xp, fits = jnp, keys == keys.astype("int32")  # others cannot occur in 32 bits
+            fits = keys == keys.astype("int32")  # others cannot occur in 32 bits
             keys, places = jnp.asarray(keys[fits].astype("int32")), jnp.asarray(places[fits])
             values = values.astype("int32")
             spot = tabular.rank(keys, values) - 1
-        else:
-            xp, spot = np, np.searchsorted(keys, values, "right") - 1
-            if not self.num_oov_indices:
-                self._refuse_unknown(values[~((keys[spot] == values) | masked)].tolist())
-        found = xp.where(keys[spot] == values, places[spot], self._bucket(values))
-        return xp.where(masked, 0 if self._masks else -1, found)
+            return jnp.where(keys[spot] == values, places[spot], self._bucket(values))
+        spot = np.searchsorted(keys, values, "right") - 1
+        found = np.where(keys[spot] == values, places[spot], UNKNOWN)
+        lost = found == UNKNOWN
+        found[lost] = self._bucket(values[lost])
+        return found
 
-    def _bucket(self, values: Any) -> Any:
-        """What unknown numbers become."""
-        if not self.num_oov_indices:
-            return -1
-        if self.oov_method == "floormod":
-            return (values % self.num_oov_indices).astype("int32") + self._masks
-        return hashing.buckets(values, self.num_oov_indices, self.salt) + self._masks
+    def _bucket(self, unknown: Any) -> Any:
+        if self.num_oov_indices and self.oov_method == "floormod":
+            return (unknown % self.num_oov_indices).astype("int32") + self._masks
+        return super()._bucket(unknown)
 
 
 __all__ = ["IntegerLookup", "StringLookup"]

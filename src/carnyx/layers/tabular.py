@@ -4,8 +4,9 @@ Rescaling. What is learnt from data is learnt by `adapt`, on the host, before tr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.core
@@ -13,10 +14,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from carnyx.core import dtypes
+from carnyx.core.fields import declared
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments
+from carnyx.layers.arguments import Mode, Whole
 
 ENCODINGS = ("one_hot", "multi_hot", "count")
+Dense = bool  # the type of arguments that ask for other outputs than dense arrays
+
+
+def dense_only(layer: Any, argument: str, value: Any) -> bool:
+    """False, the only value of an argument of type `Dense`."""
+    if value:
+        raise arguments.refuse(layer, argument, value, "False: outputs are dense arrays")
+    return False
+
+
+arguments.RULES["Dense"] = dense_only
+arguments.SHARED["sparse"] = "False; sparse outputs are not supported."
 
 
 def host_array(value: Any) -> Any:
@@ -34,13 +49,16 @@ def host_array(value: Any) -> Any:
     return array
 
 
+def wrong(layer: Any, message: str) -> ValueError:
+    """The error for something that a layer cannot do."""
+    return ValueError(f"{type(layer).__name__} '{layer.name}': {message}.")
+
+
 def batches_of(layer: Any, data: Any) -> Iterator[np.ndarray]:
     """The arrays that `adapt` was given: one array, or those of an iterable of batches."""
     if layer.given:
-        raise ValueError(
-            f"{type(layer).__name__} '{layer.name}' was given its {layer.learns}, so adapt() would "
-            "change nothing. Leave that out to learn it."
-        )
+        told = f"was given its {layer.learns}, so adapt() would change nothing"
+        raise wrong(layer, f"{told}. Leave that out to learn it")
     if hasattr(data, "shape") or isinstance(data, (list, tuple)):
         yield host_array(data)
         return
@@ -56,13 +74,21 @@ def batches_of(layer: Any, data: Any) -> Iterator[np.ndarray]:
 def encode(indices: Any, size: int, mode: str, weights: Any = None, dtype: Any = None) -> Any:
     """Indices as one-hot rows, or their maxima ("multi_hot") or sums ("count") over the last axis.
 
-    An index outside [0, size) gives zeros.
+    An index outside [0, size) gives zeros. Of NumPy's there are no one-hot rows to be summed.
     """
+    if isinstance(indices, np.ndarray) and indices.ndim and mode != "one_hot":
+        lead = indices.shape[:-1]
+        found = np.zeros(math.prod(lead) * size, "float32")
+        places = np.arange(0, found.size, size).reshape(*lead, 1) + indices
+        places = places[(indices >= 0) & (indices < size)]
+        if mode == "multi_hot":
+            found[places] = 1
+        else:
+            np.add.at(found, places, np.float32(1))
+        return jnp.asarray(found.reshape(*lead, size), dtype)
     rows = jax.nn.one_hot(indices, size, dtype=dtype)
-    if mode == "one_hot":
+    if mode == "one_hot" or not indices.ndim:
         return rows[..., 0, :] if indices.ndim > 1 and indices.shape[-1] == 1 else rows
-    if indices.ndim == 0:
-        return rows
     if mode == "multi_hot":
         return rows.max(-2, initial=0)
     return (rows if weights is None else rows * jnp.asarray(weights, dtype)[..., None]).sum(-2)
@@ -91,6 +117,14 @@ class NumberLayer(arguments.Declared, Layer):
         return super()._convert((tuple(listed), kwargs))
 
 
+class ClosedLayer(arguments.Declared, Layer):
+    """Base: the constructor takes no other options of layers, as in Keras."""
+
+    def __init__(self, *, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype, autocast=False)
+
+
+@declared
 class Rescaling(NumberLayer):
     """inputs * scale + offset, in training and inference.
 
@@ -103,9 +137,8 @@ class Rescaling(NumberLayer):
 
     supports_masking = True
 
-    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.scale, self.offset = scale, offset
+    scale: Any
+    offset: Any = 0.0
 
     def call(self, inputs: Any) -> Any:
         scale, offset = (jnp.asarray(v, self.compute_dtype) for v in (self.scale, self.offset))
@@ -144,18 +177,15 @@ class Normalization(NumberLayer):
         axes = axis if isinstance(axis, (list, tuple)) else (axis,)
         self.axis = () if axis is None else tuple(axes)
         if (mean is None) != (variance is None):
-            raise ValueError(
-                f"Normalization '{self.name}': mean and variance are given together, or neither. "
-                f"Received: mean={mean!r}, variance={variance!r}"
-            )
-        self.given = None if mean is None else (np.asarray(mean), np.asarray(variance))
+            received = f"mean={mean!r}, variance={variance!r}"
+            raise wrong(self, f"mean and variance are given together, or neither: {received}")
+        given = {"mean": mean, "variance": variance}
+        self.given = {} if mean is None else {k: np.asarray(v) for k, v in given.items()}
         self.invert = arguments.flag(self, "invert", invert)
 
     def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
         if name in ("mean", "variance"):
-            if self.given is None:
-                return None
-            return self.given[name == "variance"].tolist()
+            return self.given[name].tolist() if self.given else None
         return super()._config_value(name, recorded, owner)
 
     @property
@@ -170,7 +200,7 @@ class Normalization(NumberLayer):
         self._kept = tuple(sorted(axes))
         shape = [arguments.known(self, input_shape, a, "an axis with means") for a in self._kept]
         self._spread = [n if a in self._kept else 1 for a, n in enumerate(input_shape)]
-        if self.given is None:
+        if not self.given:
             more = {"dtype": "float32", "trainable": False}
             self.adapt_mean = self.add_weight(shape, "zeros", name="mean", **more)
             self.adapt_variance = self.add_weight(shape, "ones", name="variance", **more)
@@ -195,7 +225,7 @@ class Normalization(NumberLayer):
             mean = mean + apart * size / (count + size)
             count += size
         if not count:
-            raise ValueError(f"Normalization '{self.name}': adapt() was given no data.")
+            raise wrong(self, "adapt() was given no data")
         self.adapt_mean.assign(mean)
         self.adapt_variance.assign(squares / count)
         self.count.assign(min(count, 2**31 - 1))
@@ -203,18 +233,17 @@ class Normalization(NumberLayer):
     @property
     def mean(self) -> Any:
         """The means, in a shape that broadcasts to the inputs."""
-        return self._statistic(0)
+        return self._statistic("mean")
 
     @property
     def variance(self) -> Any:
         """The variances, in a shape that broadcasts to the inputs."""
-        return self._statistic(1)
+        return self._statistic("variance")
 
-    def _statistic(self, index: int) -> Any:
-        if self.given is None:
-            value = (self.adapt_mean, self.adapt_variance)[index].value
-            return value.reshape(self._spread)
-        value = jnp.asarray(self.given[index], "float32")
+    def _statistic(self, name: str) -> Any:
+        if not self.given:
+            return getattr(self, f"adapt_{name}").value.reshape(self._spread)
+        value = jnp.asarray(self.given[name], "float32")
         spread = self._spread if value.size == np.prod(self._spread) else (1,) * len(self._spread)
         return jnp.broadcast_to(value.reshape(spread), self._spread)
 
@@ -226,6 +255,7 @@ class Normalization(NumberLayer):
         return ((x - self.mean) / deviation).astype(self.compute_dtype)
 
 
+@declared
 class CategoryEncoding(NumberLayer):
     """Categories, whole numbers in [0, num_tokens), as rows of numbers.
 
@@ -235,7 +265,7 @@ class CategoryEncoding(NumberLayer):
     Args:
         num_tokens: N.
         output_mode: as above.
-        sparse: False; sparse outputs are not supported.
+        [shared]
 
     Call argument count_weights: numbers like the inputs, summed instead of counted.
 
@@ -244,18 +274,13 @@ class CategoryEncoding(NumberLayer):
     """
 
     unsaved = ("sparse", "autocast")
+    modes = ENCODINGS
+    num_tokens: Whole = None  # type: ignore[assignment]
+    output_mode: Mode = "multi_hot"
+    sparse: Dense = False
 
-    def __init__(
-        self,
-        num_tokens: int | None = None,
-        output_mode: str = "multi_hot",
-        sparse: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(autocast=False, **kwargs)
-        self.num_tokens = arguments.whole(self, "num_tokens", num_tokens)
-        self.output_mode = arguments.choice(self, "output_mode", output_mode, ENCODINGS)
-        dense_only(self, sparse)
+    def _set_up(self) -> None:
+        self.autocast = False
 
     def call(self, inputs: Any, count_weights: Any = None) -> Any:
         if count_weights is not None and self.output_mode != "count":
@@ -273,14 +298,8 @@ class CategoryEncoding(NumberLayer):
         return encode(inputs.astype("int32"), *how)
 
 
-def dense_only(layer: Any, sparse: bool) -> None:
-    """Keeps `sparse`, which must be False."""
-    if sparse:
-        raise arguments.refuse(layer, "sparse", sparse, "False: outputs are dense arrays")
-    layer.sparse = False
-
-
-class Discretization(NumberLayer):
+@declared
+class Discretization(NumberLayer, ClosedLayer):
     """Numbers as the index of their bin: i such that boundary i - 1 <= x < boundary i.
 
     Args:
@@ -288,7 +307,7 @@ class Discretization(NumberLayer):
         num_bins: without boundaries: `adapt` finds those that put as many samples in each bin.
         epsilon: of Keras's signature, the error of its sketch: here the quantiles are exact.
         output_mode: "int", or how the indices are encoded, see `CategoryEncoding`.
-        sparse: False; sparse outputs are not supported.
+        [shared]
 
     Raises:
         ValueError: not exactly one of bin_boundaries and num_bins; called before `adapt`.
@@ -297,34 +316,29 @@ class Discretization(NumberLayer):
     [0, 1, 1, 2]
     """
 
-    unsaved = ("trainable", "autocast")
     plain_dtype = True
     learns = "bin_boundaries"
+    modes = ("int", *ENCODINGS)
+    bin_boundaries: Any = None
+    num_bins: Whole | None = None
+    epsilon: float = 0.01
+    output_mode: Mode = "int"
+    sparse: Dense = False
+    if not TYPE_CHECKING:  # where options of layers are keyword-only
+        dtype: Any = None
+        name: str | None = None
 
-    def __init__(
-        self,
-        bin_boundaries: Any = None,
-        num_bins: int | None = None,
-        epsilon: float = 0.01,
-        output_mode: str = "int",
-        sparse: bool = False,
-        dtype: Any = None,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(name=name, dtype=dtype, autocast=False)
-        if (bin_boundaries is None) == (num_bins is None):
-            raise ValueError(
-                f"Discretization '{self.name}': give bin_boundaries or num_bins, one of them. "
-                f"Received: bin_boundaries={bin_boundaries!r}, num_bins={num_bins!r}"
-            )
-        self.given = bin_boundaries is not None
-        self.bin_boundaries = [float(b) for b in bin_boundaries] if self.given else None
-        if self.bin_boundaries is not None and sorted(self.bin_boundaries) != self.bin_boundaries:
-            raise arguments.refuse(self, "bin_boundaries", bin_boundaries, "rising numbers")
-        self.num_bins = None if num_bins is None else arguments.whole(self, "num_bins", num_bins, 2)
-        self.epsilon = epsilon
-        self.output_mode = arguments.choice(self, "output_mode", output_mode, ("int", *ENCODINGS))
-        dense_only(self, sparse)
+    def _set_up(self) -> None:
+        edges, self.given = self.bin_boundaries, self.bin_boundaries is not None
+        if self.given != (self.num_bins is None):
+            received = f"bin_boundaries={edges!r}, num_bins={self.num_bins!r}"
+            raise wrong(self, f"give bin_boundaries or num_bins, one of them: {received}")
+        if self.num_bins is not None:
+            arguments.whole(self, "num_bins", self.num_bins, 2)
+        else:
+            self.bin_boundaries = [float(edge) for edge in edges]
+            if sorted(self.bin_boundaries) != self.bin_boundaries:
+                raise arguments.refuse(self, "bin_boundaries", edges, "rising numbers")
 
     @property
     def learnt(self) -> bool:
@@ -344,7 +358,7 @@ class Discretization(NumberLayer):
         """Finds the boundaries: quantiles of all numbers of an array or of batches."""
         values = np.sort(np.concatenate([b.ravel() for b in batches_of(self, data)]))
         if not values.size:
-            raise ValueError(f"Discretization '{self.name}': adapt() was given no data.")
+            raise wrong(self, "adapt() was given no data")
         shares = np.arange(1, values.size + 1) / values.size
         bins = self.num_bins or 1
         wanted = np.arange(1, bins) / bins
@@ -356,7 +370,7 @@ class Discretization(NumberLayer):
         indices = rank(np.asarray(self.bin_boundaries, "float32"), inputs.astype("float32"))
         if self.output_mode == "int":
             return indices
-        size = len(self.bin_boundaries or ()) + 1
+        size = len(self.bin_boundaries) + 1
         return encode(indices, size, self.output_mode, dtype=self.compute_dtype)
 
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 import string
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from carnyx.core import dtypes
-from carnyx.layers import arguments, hashing, tabular
-from carnyx.layers.lookup import StringTable
+from carnyx.core.fields import declared
+from carnyx.layers import arguments
+from carnyx.layers.arguments import Whole
+from carnyx.layers.lookup import LookupMode, StringTable
+from carnyx.layers.tabular import Dense
 
 LOWER, STRIP = "lower", "strip_punctuation"
 STANDARDS = ("lower_and_strip_punctuation", LOWER, STRIP)
+WAYS = {"standardize": STANDARDS, "split": ("whitespace", "character")}
 LOWERED, PUNCTUATION = bytes(range(256)).lower(), string.punctuation.encode()
 AT_ONCE = 64  # texts: few enough for their words to be in the cache still when they are looked up
 
 
+@declared
 class TextVectorization(StringTable):
     """Texts as the indices of their words, or as counts of them.
 
@@ -45,45 +48,43 @@ class TextVectorization(StringTable):
     ([[2, 3, 1]], ['', '[UNK]', 'the', 'war', 'horn', 'drum'])
     """
 
-    def __init__(
-        self,
-        max_tokens: int | None = None,
-        standardize: Any = "lower_and_strip_punctuation",
-        split: Any = "whitespace",
-        ngrams: Any = None,
-        output_mode: str = "int",
-        output_sequence_length: int | None = None,
-        pad_to_max_tokens: bool = False,
-        vocabulary: Any = None,
-        idf_weights: Any = None,
-        sparse: bool = False,
-        ragged: bool = False,
-        encoding: str = "utf-8",
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.encoding = encoding
-        special = {"mask_token": "", "oov_token": "[UNK]", "num_oov_indices": 1}
-        self._start(locals() | special | {"invert": False, "salt": None})
-        self.standardize = self._way("standardize", standardize, STANDARDS)
-        self.split: Any = self._way("split", split, ("whitespace", "character"))
-        self.ngrams = tuple(ngrams) if isinstance(ngrams, (list, tuple)) else ngrams
-        self._widths = _widths_of(self, ngrams)
-        self.output_sequence_length = output_sequence_length
-        if output_sequence_length is not None:
-            name = "output_sequence_length"
-            if self.output_mode != "int":
-                expected = "None but for output_mode='int'"
-                raise arguments.refuse(self, name, output_sequence_length, expected)
-            arguments.whole(self, name, output_sequence_length)
-        self.ragged = ragged
-        if ragged:
-            raise arguments.refuse(self, "ragged", ragged, "False: outputs are dense arrays")
+    # Words are bytes, UTF-8, from `_standardized` to the table: strings would be split at white
+    # space that is not ASCII's.
+    _key, _spelled = staticmethod(str.encode), staticmethod(bytes.decode)
+    mask_token, oov_token, num_oov_indices = "", "[UNK]", 1
+    invert, salt = False, None
+    max_tokens: int | None = None
+    standardize: Any = "lower_and_strip_punctuation"
+    split: Any = "whitespace"
+    ngrams: Any = None
+    output_mode: LookupMode = "int"
+    output_sequence_length: Whole | None = None
+    pad_to_max_tokens: bool = False
+    vocabulary: Any = None
+    idf_weights: Any = None
+    sparse: Dense = False
+    ragged: Dense = False
+    encoding: str = "utf-8"
+    if not TYPE_CHECKING:  # where options of layers are keyword-only
+        name: str | None = None
 
-    def _way(self, argument: str, value: Any, words: tuple[str, ...]) -> Any:
-        if value is None or callable(value):
-            return value
-        return arguments.choice(self, argument, value, words)
+    def _set_up(self) -> None:
+        super()._set_up()
+        for name, words in WAYS.items():
+            way = getattr(self, name)
+            if way is not None and not callable(way):
+                setattr(self, name, arguments.choice(self, name, way, words))
+        n: Any = self.ngrams
+        runs: Any = range(1, n + 1) if arguments.is_whole(n) else n
+        listed = isinstance(runs, (range, list, tuple)) and len(runs) > 0
+        if n is not None and not (listed and all(arguments.is_whole(i) and i > 0 for i in runs)):
+            raise arguments.refuse(self, "ngrams", n, "whole numbers from 1, or None")
+        self._runs, self.ngrams = runs, tuple(n) if isinstance(n, list) else n
+        length = self.output_sequence_length
+        if length is not None and self.output_mode != "int":
+            expected = "None but for output_mode='int'"
+            raise arguments.refuse(self, "output_sequence_length", length, expected)
+        self._more = (1,) if self.output_mode == "one_hot" else ()  # for a row for each word
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"vocabulary_size": self.vocabulary_size()}
@@ -91,15 +92,6 @@ class TextVectorization(StringTable):
     def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
         """Takes the most frequent words, see `StringLookup.adapt`; `batch_size` is not needed."""
         super().adapt(data, steps)
-
-    # Words are bytes, UTF-8, from `_standardized` to the table: strings would be split at white
-    # space that is not ASCII's.
-
-    def _key(self, term: str) -> bytes:
-        return term.encode()
-
-    def _spelled(self, key: bytes) -> str:
-        return key.decode()
 
     def _lead(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """The shape that the texts have; without a split, the last axis has the words of one."""
@@ -121,7 +113,7 @@ class TextVectorization(StringTable):
                 rows = rows or [[]] * min(AT_ONCE, count - start)
             else:
                 rows = self._split(texts)
-            if self._widths is not None:
+            if self._runs is not None:
                 rows = list(map(self._joined, rows))
             yield list(chain.from_iterable(rows)), list(map(len, rows))
 
@@ -143,59 +135,28 @@ class TextVectorization(StringTable):
 
     def _joined(self, words: list[bytes]) -> list[bytes]:
         runs: list[bytes] = []
-        for n in self._widths or ():
+        for n in self._runs or ():
             following = (words[i:] for i in range(n))
             runs += words if n == 1 else map(b" ".join, zip(*following, strict=False))
         return runs
 
     def call(self, inputs: Any) -> Any:
         self._check(self.learnt)
-        places = self._table.places
-        parts = ((self._find(flat, places), lengths) for flat, lengths in self._parts(inputs))
-        found = self._rows(parts) if self.output_mode in ("int", "one_hot") else self._sums(parts)
-        return found.reshape(*self._lead(inputs.shape), *found.shape[1:])
-
-    def _rows(self, parts: Any) -> Any:
-        ids, lengths = [np.zeros(0, "int32")], [np.zeros(0, "int64")]
-        for some, many in parts:
-            ids.append(some)
-            lengths.append(np.array(many, "int64"))
-        flat, length = np.concatenate(ids), np.concatenate(lengths)
+        ids, lengths = [np.zeros(0, "int32")], []
+        for words, many in self._parts(inputs):
+            ids.append(self._find(words, self._masks))
+            lengths += many
+        flat, length = np.concatenate(ids), np.array(lengths, "int64")
         width = self.output_sequence_length or int(length.max(initial=0))
         place = np.arange(len(flat)) - np.repeat(np.cumsum(length) - length, length)
         padded = np.full((len(length), width), int(self._masks) - 1, "int32")
         padded[np.arange(width) < length[:, None]] = flat[place < width]
-        return self._encode(padded)
-
-    def _sums(self, parts: Any) -> Any:
-        width, weights = self._width(), self._table.weights
-        found = [np.zeros((0, width), dtypes.floatx())]
-        for ids, lengths in parts:
-            rows = np.repeat(np.arange(len(lengths)), lengths)
-            shape, binary = (len(lengths), width), self.output_mode == "multi_hot"
-            counts = hashing.tally(ids, rows, shape, binary)
-            found.append(counts if weights is None else counts * weights)
-        return jnp.asarray(np.concatenate(found))
-
-    def _encode(self, ids: Any) -> Any:
-        if self.output_mode != "one_hot":
-            return super()._encode(ids)
-        return tabular.encode(ids[..., None], self._width(), "one_hot", dtype=dtypes.floatx())
+        return self._encode(padded.reshape(*self._lead(inputs.shape), width, *self._more))
 
     def compute_output_spec(self, inputs: Any) -> Any:
         """Written by hand, as the number of words cannot be known."""
-        return self._spec((*self._lead(inputs.shape), self.output_sequence_length))
-
-
-def _widths_of(layer: Any, ngrams: Any) -> tuple[int, ...] | None:
-    """How many words are joined, for each kind of run."""
-    if ngrams is None:
-        return None
-    widths: Any = tuple(range(1, ngrams + 1)) if arguments.is_whole(ngrams) else ngrams
-    listed = isinstance(widths, (list, tuple)) and len(widths) > 0
-    if not listed or not all(arguments.is_whole(n) and n > 0 for n in widths):
-        raise arguments.refuse(layer, "ngrams", ngrams, "whole numbers from 1, or None")
-    return tuple(widths)
+        shape = *self._lead(inputs.shape), self.output_sequence_length, *self._more
+        return self._spec(shape)
 
 
 __all__ = ["TextVectorization"]
