@@ -5,6 +5,7 @@ The arithmetic is `ops/attention.py`.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -31,6 +32,7 @@ class ProjectedAttention(arguments.Declared, Layer):
     use_bias: bool
     use_gate: bool
     sliding_window: int | None
+    flash_attention: bool | None
     seed: Any
     heads: tuple[int, int]  # of queries, of keys and values
     sizes: tuple[int, int]  # of a head of queries and keys, of values
@@ -44,6 +46,9 @@ class ProjectedAttention(arguments.Declared, Layer):
     def _keep(self, given: dict[str, Any]) -> None:
         """The work of a constructor, from its `locals()`."""
         arguments.keep_given(self, given)
+        if self.flash_attention and self.dropout:
+            wanted = "0 with flash_attention=True, which never has all weights at once"
+            raise arguments.refuse(self, "dropout", self.dropout, wanted)
         self._penalty = regularizers.get(given["activity_regularizer"])
         self._dropout_layer = Dropout(self.dropout, dtype=self.dtype_policy, seed=self.seed)
 
@@ -110,57 +115,65 @@ class ProjectedAttention(arguments.Declared, Layer):
         training: bool | None = None,
         use_causal_mask: bool = False,
     ) -> Any:
+        if self.flash_attention and return_attention_scores:
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}': return_attention_scores=True needs all "
+                "weights at once, which flash_attention=True never has. Leave one of them out."
+            )
         key = value if key is None else key
-        mask = self._mask(
-            query, value, query_mask, (value_mask, key_mask), attention_mask, use_causal_mask
-        )
         q, k, v = self.query_dense(query), self.key_dense(key), self.value_dense(value)
-        out, weights = self._attend(q, k, v, mask, bool(training))
+        masks = query_mask, (value_mask, key_mask), attention_mask
+        options = {"causal": use_causal_mask, "scores": return_attention_scores}
+        if training and self.dropout:
+            options["dropout"] = functools.partial(self._dropout_layer, training=True)
+        out, weights = self._attend(q, k, v, *masks, options)
         if self.use_gate:
             out = out * activations.sigmoid(self.gate_dense(query))
         out = self.output_dense(out)
         return (out, weights) if return_attention_scores else out
 
-    def _mask(
-        self, query: Any, value: Any, queries: Any, sources: Any, given: Any, causal: bool
-    ) -> Any:
-        """All masks that there are, joined: [B, T, S], or of more axes if one was given so."""
-        targets, size = query.shape[1], value.shape[1]
-        masks = [jnp.asarray(m, bool)[:, None, :] for m in sources if m is not None]
-        if queries is not None:
-            masks.append(jnp.asarray(queries, bool)[:, :, None])
-        if causal:
-            masks.append(attention.causal_mask(targets, size))
-        if self.sliding_window is not None:
-            masks.append(attention.window_mask(targets, size, self.sliding_window))
-        joined = None if given is None else jnp.asarray(given, bool)
-        for mask in masks:
-            if joined is not None and joined.ndim == 4:
-                mask = mask[:, None]
-            joined = mask if joined is None else joined & mask
-        return joined
+    def _attend(
+        self,
+        q: Any,
+        k: Any,
+        v: Any,
+        targets: Any,
+        sources: Any,
+        given: Any,
+        options: dict[str, Any],
+    ) -> tuple[Any, Any]:
+        """Attention over `attention_axes`, every other axis a batch axis.
 
-    def _attend(self, q: Any, k: Any, v: Any, mask: Any, training: bool) -> tuple[Any, Any]:
-        """Attention over `attention_axes`, every other axis a batch axis."""
+        Masks of targets and sources have the axes of these but for features.
+        """
         rank = q.ndim - 2
         axes = tuple(a % (rank + 1) for a in self.attention_axes)
         others = [a for a in range(1, rank) if a not in axes]
         order = [0, *others, *axes, rank, rank + 1]
+        sizes = [q.shape[a] for a in (0, *others)]
+        times = [[x.shape[a] for a in axes] for x in (q, k)]
 
         def flat(x: Any) -> Any:
             x = x.transpose(order)
-            batch = math.prod(x.shape[: 1 + len(others)])
-            return x.reshape(batch, -1, *x.shape[-2:])
+            return x.reshape(math.prod(x.shape[: len(sizes)]), -1, *x.shape[-2:])
 
-        sizes = [q.shape[a] for a in (0, *others)]
-        times = [q.shape[a] for a in axes], [k.shape[a] for a in axes]
-        if mask is not None:
-            mask = self._flat_mask(mask, sizes, times)
-        dropout = (lambda w: self._dropout_layer(w, training=True)) if training else None
-        out, weights = attention.attend(flat(q), flat(k), flat(v), mask, dropout=dropout)
+        masks = [] if given is None else [self._flat_mask(jnp.asarray(given, bool), sizes, times)]
+        for mask, place in ((targets, 2), *((mask, 3) for mask in sources)):
+            if mask is not None:
+                mask = flat(jnp.asarray(mask, bool)[..., None, None])
+                masks.append(jnp.moveaxis(mask, 1, place))
+        out, weights = attention.attend(
+            *map(flat, (q, k, v)),
+            masks,
+            window=self.sliding_window,
+            flash=self.flash_attention,
+            **options,
+        )
         out = out.reshape(*sizes, *times[0], *out.shape[-2:])
-        back = [order.index(axis) for axis in range(rank + 2)]
-        return out.transpose(back), weights.reshape(*sizes, weights.shape[1], *times[0], *times[1])
+        out = out.transpose([order.index(axis) for axis in range(rank + 2)])
+        if weights is not None:
+            weights = weights.reshape(*sizes, weights.shape[1], *times[0], *times[1])
+        return out, weights
 
     def _flat_mask(self, mask: Any, sizes: list[int], times: Any) -> Any:
         """A mask [B, (others,) (K,) *T, *S] as [B and others, 1 or K, T, S]."""
@@ -168,6 +181,8 @@ class ProjectedAttention(arguments.Declared, Layer):
         wanted = len(sizes) + 1 + 2 * count
         while mask.ndim < wanted:
             mask = jnp.expand_dims(mask, -2 * count - 1)
+        if wanted == 4:
+            return mask
         heads = mask.shape[len(sizes)]
         mask = jnp.broadcast_to(mask, (*sizes, heads, *times[0], *times[1]))
         return mask.reshape(math.prod(sizes), heads, math.prod(times[0]), math.prod(times[1]))
