@@ -115,18 +115,21 @@ class ProjectedAttention(arguments.Declared, Layer):
             )
         key = value if key is None else key
         q, k, v = self.query_dense(query), self.key_dense(key), self.value_dense(value)
-        options: dict[str, Any] = {"causal": use_causal_mask, "scores": return_attention_scores}
-        if training and self.dropout:
-            options["dropout"] = functools.partial(self._dropout_layer, training=True)
-        masks = query_mask, value_mask, key_mask
-        out, weights = self._attend(q, k, v, masks, attention_mask, options)
+        dropped = functools.partial(self._dropout_layer, training=True)
+        out, weights = self._attend(
+            *(q, k, v, (query_mask, value_mask, key_mask), attention_mask),
+            attention.Form(use_causal_mask, self.sliding_window),
+            dropout=dropped if training and self.dropout else None,
+            scores=return_attention_scores,
+            flash=self.flash_attention,
+        )
         if self.use_gate:
             out = out * activations.sigmoid(self.gate_dense(query))
         out = self.output_dense(out)
         return (out, weights) if return_attention_scores else out
 
     def _attend(
-        self, q: Any, k: Any, v: Any, masks: Any, given: Any, options: dict[str, Any]
+        self, q: Any, k: Any, v: Any, masks: Any, given: Any, form: Any, **options: Any
     ) -> tuple[Any, Any]:
         """Attention over `attention_axes`, every other axis a batch axis.
 
@@ -148,8 +151,7 @@ class ProjectedAttention(arguments.Declared, Layer):
             if mask is not None:
                 mask = flat(jnp.asarray(mask, bool)[..., None, None])
                 found.append(jnp.moveaxis(mask, 1, place))
-        options = {"window": self.sliding_window, "flash": self.flash_attention, **options}
-        out, weights = attention.attend(flat(q), flat(k), flat(v), found, **options)
+        out, weights = attention.attend(flat(q), flat(k), flat(v), form, found, **options)
         out = out.reshape(*batch, *times[0], *out.shape[-2:])
         out = out.transpose([order.index(axis) for axis in range(rank + 2)])
         if weights is not None:
@@ -294,7 +296,7 @@ class PlainAttention(arguments.Declared, Layer):
         scores = self.scores(query, key)
         allowed = None if value_mask is None else jnp.asarray(value_mask, bool)[:, None, :]
         if use_causal_mask:
-            causal = attention.causal_mask(*scores.shape[-2:])
+            causal = jnp.tri(*scores.shape[-2:], dtype=bool)
             allowed = causal if allowed is None else allowed & causal
         if allowed is not None:
             far = 65504.0 if scores.dtype == jnp.float16 else 1e9  # the greatest half
