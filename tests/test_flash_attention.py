@@ -23,8 +23,6 @@ QUICK = {"xla_backend_optimization_level": 0}
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(attention, "SIDE", 8)
-    yield
-    jax.clear_caches()  # composites are traced with this size
 
 
 def normal(seed, *shape, dtype="float32"):
@@ -80,11 +78,18 @@ def test_blocks_give_what_all_at_once_gives(name):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(1, 26), st.integers(1, 26), st.booleans(), st.integers(1, 30))
 def test_any_lengths(targets, sources, causal, window):
     q, k, v = normal(0, 1, targets, 2, 3), normal(1, 1, sources, 1, 3), normal(2, 1, sources, 1, 3)
-    found, expected = (attend(q, k, v, Form(causal, window), flash=f)[0] for f in (True, False))
+    arrays = list(map(np.asarray, (q, k, v)))
+
+    def run(flash):  # on the NumPy engine, which compiles nothing
+        form = Form(causal, window)
+        closed = canonicalize(jax.make_jaxpr(lambda *a: attend(*a, form, flash=flash)[0])(*arrays))
+        return interpret(closed.jaxpr, closed.consts, arrays)[0]
+
+    found, expected = run(True), run(False)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
