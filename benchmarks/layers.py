@@ -45,6 +45,7 @@ ROWS = (
     Row("SparseCategoricalCrossentropy", (512, 10000), {"from_logits": True}),
     Row("MultiHeadAttention", (8, 128, 256), {"num_heads": 8, "key_dim": 32}),
     Row("MultiHeadAttention", (2, 512, 512), {"num_heads": 8, "key_dim": 64}),
+    Row("MultiHeadAttention", (1, 2048, 512), {"num_heads": 8, "key_dim": 64}),
     Row("BatchNormalization", (32, 56, 56, 64)),
     Row("BatchNormalization", (32, 14, 14, 256)),
     Row("Embedding", (32, 128), {"input_dim": 10000, "output_dim": 128}),

@@ -78,17 +78,17 @@ def is_interactive_logging_enabled() -> bool:
 
 
 def enable_flash_attention() -> None:
-    """Lets attention run as one kernel where an engine has it."""
+    """Lets attention go by blocks where that pays: see `ops.dot_product_attention`."""
     settings["flash_attention"] = True
 
 
 def disable_flash_attention() -> None:
-    """Attention always as its plain formula."""
+    """Attention with all its weights at once, unless flash_attention=True asks for blocks."""
     settings["flash_attention"] = False
 
 
 def is_flash_attention_enabled() -> bool:
-    """Whether attention may run as one kernel."""
+    """Whether attention may go by blocks unasked."""
     return settings["flash_attention"]
 
 

@@ -736,6 +736,15 @@ ROWS: list[Row] = [
         _oracle=attention,
         _gradient=False,
     ),
+    row(
+        "dot_product_attention",
+        floats(2, 3, 2, 4),
+        floats(2, 5, 2, 4),
+        floats(2, 5, 2, 4),
+        flash_attention=True,
+        _oracle=lambda q, k, v, flash_attention: attention(q, k, v),
+        _gradient=False,
+    ),
 ]
 
 

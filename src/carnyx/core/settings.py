@@ -9,7 +9,7 @@ from typing import Any
 
 settings: dict[str, Any] = {
     "interactive_logging": True,  # a live progress bar on terminals
-    "flash_attention": True,  # attention as one kernel where an engine has it
+    "flash_attention": True,  # attention by blocks where that pays
     "max_epochs": None,
     "max_steps_per_epoch": None,
 }

@@ -38,7 +38,10 @@ SHARED = {
     "unit_forget_bias": "whether the forget gate's bias starts at 1.",
     "use_gate": "whether the heads are multiplied with sigmoid(query W_g).",
     "sliding_window": ("sources at least this far from their target are masked; None for none."),
-    "flash_attention": ("of Keras's signature: asks for one kernel, which no engine has yet."),
+    "flash_attention": (
+        "True never has all weights [T, S] at once, and so takes no dropout and\n"
+        "            gives no scores; False has; None takes the faster, in what the settings allow."
+    ),
     "weight_options": (
         "<weight>_initializer, <weight>_regularizer, <weight>_constraint: for each weight, how it\n"
         "            starts, a penalty added to the loss, a projection after each update."

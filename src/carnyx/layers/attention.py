@@ -5,21 +5,31 @@ The arithmetic is `ops/attention.py`.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import jax.numpy as jnp
 
-from carnyx import activations, random, regularizers
+from carnyx import activations, random
+from carnyx.core.fields import declared, tail
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments
-from carnyx.layers.arguments import Fraction, Several, Whole, documented
+from carnyx.layers.arguments import Fraction, KernelOptions, Several, Whole, documented
 from carnyx.layers.dense import EinsumDense
 from carnyx.layers.dropout import Dropout
 from carnyx.ops import attention
 from carnyx.random import SeedGenerator
 
 _OPTIONS = [f"{weight}_{kind}" for weight in ("kernel", "bias") for kind in arguments.KINDS]
+
+
+@tail
+class HeadOptions:
+    """Fields of both multi-head layers, the last ones."""
+
+    use_gate: bool = False
+    seed: Any = None
 
 
 class ProjectedAttention(arguments.Declared, Layer):
@@ -31,20 +41,18 @@ class ProjectedAttention(arguments.Declared, Layer):
     use_bias: bool
     use_gate: bool
     sliding_window: int | None
+    flash_attention: bool | None
     seed: Any
     heads: tuple[int, int]  # of queries, of keys and values
     sizes: tuple[int, int]  # of a head of queries and keys, of values
     attention_axes: Any = (1,)
     output_shape: Any = None
-    query_dense: Any  # the projections; files find them under these names
-    key_dense: Any
-    value_dense: Any
-    gate_dense: Any
 
-    def _keep(self, given: dict[str, Any]) -> None:
-        """The work of a constructor, from its `locals()`."""
-        arguments.keep_given(self, given)
-        self._penalty = regularizers.get(given["activity_regularizer"])
+    def _set_up(self) -> None:
+        if self.flash_attention and self.dropout:
+            wanted = "0 with flash_attention=True, which never has all weights at once"
+            raise arguments.refuse(self, "dropout", self.dropout, wanted)
+        self._penalty, self.activity_regularizer = self.activity_regularizer, None
         self._dropout_layer = Dropout(self.dropout, dtype=self.dtype_policy, seed=self.seed)
 
     def _config_value(self, name: str, recorded: Any, owner: type) -> Any:
@@ -52,17 +60,18 @@ class ProjectedAttention(arguments.Declared, Layer):
             return self._penalty
         return super()._config_value(name, recorded, owner)
 
-    def _projection(self, name: str, equation: str, shape: Any, bias_axes: str) -> EinsumDense:
+    def _projection(self, name: str, equation: str, shape: Any, sizes: Any) -> EinsumDense:
         layer = EinsumDense(
             equation,
-            shape,
-            bias_axes=bias_axes if self.use_bias else None,
+            sizes,
+            bias_axes=equation.rpartition("...")[2] if self.use_bias else None,
             activity_regularizer=self._penalty,
             dtype=self.dtype_policy,
             name=name,
             **{option: getattr(self, option) for option in _OPTIONS},
         )
         layer.supports_masking = True  # masks are this layer's business
+        layer.build(shape)
         return layer
 
     def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
@@ -72,30 +81,19 @@ class ProjectedAttention(arguments.Declared, Layer):
                 f"{type(self).__name__} '{self.name}': value and key have the same shape but for "
                 f"the last axis. Received value {value_shape} and key {key_shape}."
             )
-        free = len(query_shape) - 2
         if self.attention_axes is None:
-            self.attention_axes = tuple(range(1, free + 1))
+            self.attention_axes = tuple(range(1, len(query_shape) - 1))
         (many, few), (size, value_size) = self.heads, self.sizes
-        inputs = "abefghijk"[: free + 1]
-        spread, gather = f"{inputs}c,cyz->{inputs}yz", f"{inputs}yz,yz"
-        parts = {
-            "query": (query_shape, many, size),
-            "key": (key_shape, few, size),
-            "gate": (query_shape, many, value_size),
-            "value": (value_shape, few, value_size),
-        }
-        if not self.use_gate:
-            del parts["gate"]
-        for name, (shape, count, width) in parts.items():
-            layer = self._projection(name, spread, (*(None,) * free, count, width), "yz")
-            layer.build(shape)
-            setattr(self, f"{name}_dense", layer)
+        spread, heads = "...c,cyz->...yz", (many, value_size)
+        self.query_dense = self._projection("query", spread, query_shape, (many, size))
+        self.key_dense = self._projection("key", spread, key_shape, (few, size))
+        if self.use_gate:
+            self.gate_dense = self._projection("gate", spread, query_shape, heads)
+        self.value_dense = self._projection("value", spread, value_shape, (few, value_size))
         out = self.output_shape or (query_shape[-1],)
-        letters = "lmnopqrs"[: len(out)]
-        equation = f"{gather}{letters}->{inputs}{letters}"
-        shape = (*(None,) * free, *out)
-        self.output_dense = self._projection("attention_output", equation, shape, letters)
-        self.output_dense.build((*query_shape[:-1], many, value_size))
+        gather = "...yz,yz{0}->...{0}".format("lmnopqrs"[: len(out)])
+        shape = (*query_shape[:-1], *heads)
+        self.output_dense = self._projection("attention_output", gather, shape, out)
 
     def call(
         self,
@@ -110,67 +108,66 @@ class ProjectedAttention(arguments.Declared, Layer):
         training: bool | None = None,
         use_causal_mask: bool = False,
     ) -> Any:
+        if self.flash_attention and return_attention_scores:
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}': return_attention_scores=True needs all "
+                "weights at once, which flash_attention=True never has. Leave one of them out."
+            )
         key = value if key is None else key
-        mask = self._mask(
-            query, value, query_mask, (value_mask, key_mask), attention_mask, use_causal_mask
-        )
         q, k, v = self.query_dense(query), self.key_dense(key), self.value_dense(value)
-        out, weights = self._attend(q, k, v, mask, bool(training))
+        dropped = functools.partial(self._dropout_layer, training=True)
+        out, weights = self._attend(
+            *(q, k, v, (query_mask, value_mask, key_mask), attention_mask),
+            attention.Form(use_causal_mask, self.sliding_window),
+            dropout=dropped if training and self.dropout else None,
+            scores=return_attention_scores,
+            flash=self.flash_attention,
+        )
         if self.use_gate:
             out = out * activations.sigmoid(self.gate_dense(query))
         out = self.output_dense(out)
         return (out, weights) if return_attention_scores else out
 
-    def _mask(
-        self, query: Any, value: Any, queries: Any, sources: Any, given: Any, causal: bool
-    ) -> Any:
-        """All masks that there are, joined: [B, T, S], or of more axes if one was given so."""
-        targets, size = query.shape[1], value.shape[1]
-        masks = [jnp.asarray(m, bool)[:, None, :] for m in sources if m is not None]
-        if queries is not None:
-            masks.append(jnp.asarray(queries, bool)[:, :, None])
-        if causal:
-            masks.append(attention.causal_mask(targets, size))
-        if self.sliding_window is not None:
-            masks.append(attention.window_mask(targets, size, self.sliding_window))
-        joined = None if given is None else jnp.asarray(given, bool)
-        for mask in masks:
-            if joined is not None and joined.ndim == 4:
-                mask = mask[:, None]
-            joined = mask if joined is None else joined & mask
-        return joined
+    def _attend(
+        self, q: Any, k: Any, v: Any, masks: Any, given: Any, form: Any, **options: Any
+    ) -> tuple[Any, Any]:
+        """Attention over `attention_axes`, every other axis a batch axis.
 
-    def _attend(self, q: Any, k: Any, v: Any, mask: Any, training: bool) -> tuple[Any, Any]:
-        """Attention over `attention_axes`, every other axis a batch axis."""
+        `masks` are of targets, sources and sources, `given` is [B, (others,) (K,) *T, *S].
+        """
         rank = q.ndim - 2
         axes = tuple(a % (rank + 1) for a in self.attention_axes)
         others = [a for a in range(1, rank) if a not in axes]
         order = [0, *others, *axes, rank, rank + 1]
+        batch = [q.shape[a] for a in (0, *others)]
+        times = [[x.shape[a] for a in axes] for x in (q, k)]
 
         def flat(x: Any) -> Any:
             x = x.transpose(order)
-            batch = math.prod(x.shape[: 1 + len(others)])
-            return x.reshape(batch, -1, *x.shape[-2:])
+            return x.reshape(math.prod(x.shape[: len(batch)]), -1, *x.shape[-2:])
 
-        sizes = [q.shape[a] for a in (0, *others)]
-        times = [q.shape[a] for a in axes], [k.shape[a] for a in axes]
-        if mask is not None:
-            mask = self._flat_mask(mask, sizes, times)
-        dropout = (lambda w: self._dropout_layer(w, training=True)) if training else None
-        out, weights = attention.attend(flat(q), flat(k), flat(v), mask, dropout=dropout)
-        out = out.reshape(*sizes, *times[0], *out.shape[-2:])
-        back = [order.index(axis) for axis in range(rank + 2)]
-        return out.transpose(back), weights.reshape(*sizes, weights.shape[1], *times[0], *times[1])
+        found = [] if given is None else [self._flat_mask(jnp.asarray(given, bool), batch, times)]
+        for mask, place in zip(masks, (2, 3, 3), strict=True):  # in [B and others, K, T, S]
+            if mask is not None:
+                mask = flat(jnp.asarray(mask, bool)[..., None, None])
+                found.append(jnp.moveaxis(mask, 1, place))
+        out, weights = attention.attend(flat(q), flat(k), flat(v), form, found, **options)
+        out = out.reshape(*batch, *times[0], *out.shape[-2:])
+        out = out.transpose([order.index(axis) for axis in range(rank + 2)])
+        if weights is not None:
+            weights = weights.reshape(*batch, weights.shape[1], *times[0], *times[1])
+        return out, weights
 
-    def _flat_mask(self, mask: Any, sizes: list[int], times: Any) -> Any:
+    def _flat_mask(self, mask: Any, batch: list[int], times: Any) -> Any:
         """A mask [B, (others,) (K,) *T, *S] as [B and others, 1 or K, T, S]."""
-        count = len(times[0])
-        wanted = len(sizes) + 1 + 2 * count
-        while mask.ndim < wanted:
-            mask = jnp.expand_dims(mask, -2 * count - 1)
-        heads = mask.shape[len(sizes)]
-        mask = jnp.broadcast_to(mask, (*sizes, heads, *times[0], *times[1]))
-        return mask.reshape(math.prod(sizes), heads, math.prod(times[0]), math.prod(times[1]))
+        count, (targets, sources) = len(batch), times
+        while mask.ndim < count + 1 + 2 * len(targets):
+            mask = jnp.expand_dims(mask, -2 * len(targets) - 1)
+        if mask.ndim == 4:
+            return mask
+        heads = mask.shape[count]
+        mask = jnp.broadcast_to(mask, (*batch, heads, *targets, *sources))
+        return mask.reshape(math.prod(batch), heads, math.prod(targets), math.prod(sources))
 
 
 _told = documented(
@@ -188,7 +185,8 @@ _told = documented(
 
 
 @_told
-class MultiHeadAttention(ProjectedAttention):
+@declared
+class MultiHeadAttention(KernelOptions, HeadOptions, ProjectedAttention):
     """Attention with K heads, each on projections of its own: [B, T, C] -> [B, T, C].
 
     Args:
@@ -210,36 +208,26 @@ class MultiHeadAttention(ProjectedAttention):
     (2, 5, 8)
     """
 
-    def __init__(
-        self,
-        num_heads: Whole,
-        key_dim: Whole,
-        value_dim: Whole | None = None,
-        dropout: Fraction = 0.0,
-        use_bias: bool = True,
-        output_shape: Several | None = None,
-        attention_axes: Several | None = None,
-        sliding_window: Whole | None = None,
-        flash_attention: bool | None = None,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        use_gate: bool = False,
-        seed: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self._keep(locals())
-        self.value_dim = value_dim or key_dim
-        self.heads, self.sizes = (num_heads, num_heads), (key_dim, self.value_dim)
+    num_heads: Whole
+    key_dim: Whole
+    value_dim: Whole | None = None
+    dropout: Fraction = 0.0
+    use_bias: bool = True
+    output_shape: Several | None = None
+    attention_axes: Several | None = None
+    sliding_window: Whole | None = None
+    flash_attention: bool | None = None
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        self.value_dim = self.value_dim or self.key_dim
+        self.heads = self.num_heads, self.num_heads
+        self.sizes = self.key_dim, self.value_dim
 
 
 @_told
-class GroupQueryAttention(ProjectedAttention):
+@declared
+class GroupQueryAttention(KernelOptions, HeadOptions, ProjectedAttention):
     """Attention whose query heads share heads of keys and values: [B, T, C] -> [B, T, C].
 
     Args:
@@ -260,32 +248,21 @@ class GroupQueryAttention(ProjectedAttention):
     (2, 5, 8)
     """
 
-    def __init__(
-        self,
-        head_dim: Whole,
-        num_query_heads: Whole,
-        num_key_value_heads: Whole,
-        dropout: Fraction = 0.0,
-        use_bias: bool = True,
-        sliding_window: Whole | None = None,
-        flash_attention: bool | None = None,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        use_gate: bool = False,
-        seed: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self._keep(locals())
-        if num_query_heads % num_key_value_heads:
-            wanted = f"divisible by num_key_value_heads={num_key_value_heads}"
-            raise arguments.refuse(self, "num_query_heads", num_query_heads, wanted)
-        self.heads, self.sizes = (num_query_heads, num_key_value_heads), (head_dim, head_dim)
+    head_dim: Whole
+    num_query_heads: Whole
+    num_key_value_heads: Whole
+    dropout: Fraction = 0.0
+    use_bias: bool = True
+    sliding_window: Whole | None = None
+    flash_attention: bool | None = None
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        self.heads = many, few = self.num_query_heads, self.num_key_value_heads
+        self.sizes = self.head_dim, self.head_dim
+        if many % few:
+            wanted = f"divisible by num_key_value_heads={few}"
+            raise arguments.refuse(self, "num_query_heads", many, wanted)
 
 
 class PlainAttention(arguments.Declared, Layer):
@@ -294,12 +271,11 @@ class PlainAttention(arguments.Declared, Layer):
     supports_masking = True
     use_scale: bool
     dropout: float
+    seed: Any = None
     scale: Any = None
 
-    def __init__(self, use_scale: bool, dropout: Fraction, seed: Any = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
-        self.seed_generator = SeedGenerator(seed) if self.dropout > 0 else None
+    def _set_up(self) -> None:
+        self.seed_generator = SeedGenerator(self.seed) if self.dropout > 0 else None
 
     def scores(self, query: Any, key: Any) -> Any:
         """How well each query and key go together, [B, T, S]."""
@@ -320,7 +296,7 @@ class PlainAttention(arguments.Declared, Layer):
         scores = self.scores(query, key)
         allowed = None if value_mask is None else jnp.asarray(value_mask, bool)[:, None, :]
         if use_causal_mask:
-            causal = attention.causal_mask(*scores.shape[-2:])
+            causal = jnp.tri(*scores.shape[-2:], dtype=bool)
             allowed = causal if allowed is None else allowed & causal
         if allowed is not None:
             far = 65504.0 if scores.dtype == jnp.float16 else 1e9  # the greatest half
@@ -337,6 +313,7 @@ class PlainAttention(arguments.Declared, Layer):
         return None if previous_mask is None else previous_mask[0]
 
 
+@declared
 class Attention(PlainAttention):
     """softmax(scores) value: query [B, T, C], value [B, S, V], key [B, S, C] -> [B, T, V].
 
@@ -353,16 +330,14 @@ class Attention(PlainAttention):
     (2, 3, 4)
     """
 
-    def __init__(
-        self,
-        use_scale: bool = False,
-        score_mode: str = "dot",
-        dropout: Fraction = 0.0,
-        seed: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(use_scale, dropout, seed, **kwargs)
-        self.score_mode = arguments.choice(self, "score_mode", score_mode, ("dot", "concat"))
+    use_scale: bool = False
+    score_mode: str = "dot"
+    dropout: Fraction = 0.0
+    seed: Any = None
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        self.score_mode = arguments.choice(self, "score_mode", self.score_mode, ("dot", "concat"))
 
     def build(self, input_shape: Any) -> None:
         if self.use_scale:
@@ -378,6 +353,7 @@ class Attention(PlainAttention):
         return self.concat_score_weight.value * pairs.sum(-1)
 
 
+@declared
 class AdditiveAttention(PlainAttention):
     """softmax(scores) value with scores = sum over C of scale tanh(query + key).
 
@@ -392,8 +368,8 @@ class AdditiveAttention(PlainAttention):
     (2, 3, 4)
     """
 
-    def __init__(self, use_scale: bool = True, dropout: float = 0.0, **kwargs: Any) -> None:
-        super().__init__(use_scale, dropout, **kwargs)
+    use_scale: bool = True
+    dropout: Fraction = 0.0
 
     def build(self, input_shape: Any) -> None:
         if self.use_scale:

@@ -237,6 +237,9 @@ def _slid(
     )
 
 
+_OPTIONS = ("strides", "dilation", "groups")
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _conv(x: Any, kernel: Any, strides: Any, dilation: Any, groups: int) -> Any:
     """x [B, *space, C], padded already."""
@@ -247,6 +250,7 @@ def _grouped(x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
     return _conv(x, kernel, strides, dilation, x.shape[-1] // kernel.shape[-2])
 
 
+@composite("conv_grad", static=_OPTIONS)
 def _gradients(
     x: Any, kernel: Any, gradient: Any, strides: Any, dilation: Any, groups: int
 ) -> tuple[Any, Any]:
@@ -263,19 +267,16 @@ def _products(x: Any, kernel: Any, strides: Any, dilation: Any, groups: int) -> 
     return jnp.concatenate([_as_products(a, w, space, strides, dilation) for a, w in parts], -1)
 
 
-_OPTIONS = ("strides", "dilation", "groups")
-_forward_call = composite("conv", static=_OPTIONS)(_products)
-_backward_call = composite("conv_grad", static=_OPTIONS)(_gradients)
+_forward_call = composite("conv", static=_OPTIONS)(_products)  # whose derivative is plain
 
 
-def _conv_fwd(x: Any, kernel: Any, strides: Any, dilation: Any, groups: int) -> Any:
-    y = _forward_call(x, kernel, strides=strides, dilation=dilation, groups=groups)
-    return y, (x, kernel)
+def _conv_fwd(x: Any, kernel: Any, *window: Any) -> Any:
+    return _forward_call(x, kernel, *window), (x, kernel)
 
 
-def _conv_bwd(strides: Any, dilation: Any, groups: int, saved: Any, gradient: Any) -> Any:
-    options = {"strides": strides, "dilation": dilation, "groups": groups}
-    return _backward_call(*saved, gradient, **options)
+def _conv_bwd(*args: Any) -> Any:
+    *window, saved, gradient = args
+    return _gradients(*saved, gradient, *window)
 
 
 _conv.defvjp(_conv_fwd, _conv_bwd)

@@ -116,6 +116,7 @@ def _places(x: Any, window: Any) -> list[Any]:
 PARTS = 9
 
 
+@composite("max_pool", static=("window",))
 def _max_forward(x: Any, window: Any) -> tuple[Any, Any]:
     """The maxima, and the place of the first one in each window; in parts along the batch."""
     rows = x.shape[0]
@@ -135,6 +136,7 @@ def _first_maxima(x: Any, window: Any) -> tuple[Any, Any]:
     return best, index
 
 
+@composite("max_pool_grad", static=("window", "shape"))
 def _max_backward(index: Any, gradient: Any, window: Any, shape: Any) -> Any:
     apart = _inner_axes(len(window))
     place = jnp.arange(int(np.prod(window)), dtype=index.dtype).reshape(window)
@@ -147,23 +149,19 @@ def _max_backward(index: Any, gradient: Any, window: Any, shape: Any) -> Any:
     return jnp.pad(full, [(0, 0), *rest, (0, 0)]) if any(b for _, b in rest) else full
 
 
-_forward_call = composite("max_pool", static=("window",))(_max_forward)
-_backward_call = composite("max_pool_grad", static=("window", "shape"))(_max_backward)
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _max_disjoint(x: Any, window: Any) -> Any:
     return functools.reduce(jnp.maximum, _places(x, window))
 
 
 def _max_fwd(x: Any, window: Any) -> Any:
-    best, index = _forward_call(x, window=window)
+    best, index = _max_forward(x, window)
     return best, (index, jnp.zeros((0, *x.shape), x.dtype))
 
 
 def _max_bwd(window: Any, saved: Any, gradient: Any) -> Any:
     index, like = saved
-    return (_backward_call(index, gradient, window=window, shape=like.shape[1:]),)
+    return (_max_backward(index, gradient, window, like.shape[1:]),)
 
 
 _max_disjoint.defvjp(_max_fwd, _max_bwd)

@@ -247,6 +247,7 @@ def _gru_step(x: Any, h: Any, u: Any, inner_bias: Any, m: Any, after: bool) -> t
     return jnp.concatenate([both, g], axis=-1), gated, _keep(m, new, h)
 
 
+@composite("gru", static=("after",))
 def _gru_plain(x: Any, h: Any, w: Any, u: Any, b: Any, mask: Any, after: bool) -> Any:
     """x [T, B, D] -> h of every step [T, B, U]."""
     outer, inner = (b[0], b[1]) if after else (b, None)
@@ -258,6 +259,7 @@ def _gru_plain(x: Any, h: Any, w: Any, u: Any, b: Any, mask: Any, after: bool) -
     return lax.scan(body, h, (x @ w + outer, mask))[1]
 
 
+@composite("gru_train", static=("after",))
 def _gru_forward(x: Any, h: Any, w: Any, u: Any, b: Any, mask: Any, after: bool) -> Any:
     """As `_gru_plain`, with the gates [T, B, 3U], which overwrite the projected inputs, and what
     the reset gate multiplied [T, B, U]."""
@@ -275,6 +277,7 @@ def _gru_forward(x: Any, h: Any, w: Any, u: Any, b: Any, mask: Any, after: bool)
     return hidden, gated, gates
 
 
+@composite("gru_grad", static=("after",))
 def _gru_backward(saved: Any, d_hidden: Any, after: bool) -> Any:
     """Gradients of `_gru_plain` from that of h of every step [T, B, U]; see `_lstm_backward`."""
     x, h0, w, u, mask, hidden, gated, gates = saved
@@ -311,26 +314,13 @@ def _gru_backward(saved: Any, d_hidden: Any, after: bool) -> Any:
     return dx, dh0, dw, du, db
 
 
-_gru_plain_call = composite("gru", static=("after",))(_gru_plain)
-_gru_forward_call = composite("gru_train", static=("after",))(_gru_forward)
-_gru_backward_call = composite("gru_grad", static=("after",))(_gru_backward)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(6,))
-def _gru(x: Any, h: Any, w: Any, u: Any, b: Any, mask: Any, after: bool) -> Any:
-    return _gru_plain_call(x, h, w, u, b, mask, after=after)
-
-
 def _gru_fwd(x: Any, h: Any, w: Any, u: Any, b: Any, mask: Any, after: bool) -> Any:
-    hidden, gated, gates = _gru_forward_call(x, h, w, u, b, mask, after=after)
+    hidden, gated, gates = _gru_forward(x, h, w, u, b, mask, after)
     return hidden, (x, h, w, u, mask, hidden, gated, gates)
 
 
-def _gru_bwd(after: bool, saved: Any, gradient: Any) -> Any:
-    return (*_gru_backward_call(saved, gradient, after=after), None)
-
-
-_gru.defvjp(_gru_fwd, _gru_bwd)
+_gru = jax.custom_vjp(_gru_plain, nondiff_argnums=(6,))
+_gru.defvjp(_gru_fwd, lambda after, saved, d: (*_gru_backward(saved, d, after), None))
 
 
 def gru(
