@@ -74,6 +74,7 @@ class STFTSpectrogram(arguments.Declared, Layer):
     (2, 9, 5)
     """
 
+    input_spec = InputSpec(ndim=3)
     modes, paddings = tuple(MODES), ("valid", "same")
     mode: Mode = "log"
     frame_length: Whole = 256
@@ -95,7 +96,6 @@ class STFTSpectrogram(arguments.Declared, Layer):
         self._size = arguments.whole(self, "fft_length", size, least)
         self._sides = (self.mode,) if self.mode in SIDES else SIDES
         self._kernel("real")  # refuses windows and scalings that there are not
-        self.input_spec = InputSpec(ndim=3)
 
     def _kernel(self, side: str) -> Any:
         return initializers.STFT(side, self.window, self.scaling, self.periodic)
@@ -182,6 +182,7 @@ class MelSpectrogram(arguments.Declared, Layer):
     (2, 8, 11)
     """
 
+    input_spec = InputSpec(min_ndim=1)
     fft_length: Whole = 2048
     sequence_stride: Whole = 512
     sequence_length: Any = None
@@ -206,7 +207,6 @@ class MelSpectrogram(arguments.Declared, Layer):
         if arguments.number(self, "max_freq", high) <= low:
             raise arguments.refuse(self, "max_freq", high, f"above min_freq={low}")
         self.sequence_length, self.sampling_rate, self.max_freq = length, rate, high
-        self.input_spec = InputSpec(min_ndim=1)
 
     def call(self, inputs: Any) -> Any:
         real, imaginary = signal.stft(
