@@ -248,11 +248,11 @@ def dot_product_attention(
 
     `scale` is 1 / sqrt(D) by default; `mask` is True where attention may go.
 
-    `flash_attention` goes by blocks: logits [T, S] are never in memory (8 heads of 64, T = S = 8192:
-    68 MB instead of 6.5 GB, with the gradient 90 MB instead of 8.6 GB), and take on two cores 0.5
-    to 1.1 of the time at 512 x 512, at 1024 x 1024 0.5 (with the gradient 0.7, causal 0.4). So None
-    goes by them from 512 x 512 on, unless `config.disable_flash_attention()`. They have no forward
-    derivative (`ops.jvp`). Dao et al. (2022).
+    `flash_attention` goes by blocks: logits [T, S] are never in memory (8 heads of 64, 8192 x 8192:
+    68 MB instead of 6.5 GB, with the gradient 90 MB instead of 8.6 GB). On two cores it takes 0.5
+    to 1.1 of the time at 512 x 512, and 0.5 at 1024 x 1024 (with the gradient 0.7, causal 0.4). So
+    None goes by blocks from 512 x 512 on, unless `config.disable_flash_attention()`. Blocks have no
+    forward derivative (`ops.jvp`). Dao et al. (2022).
 
     >>> import jax.numpy as jnp
     >>> q = jnp.ones((1, 3, 2, 4))
