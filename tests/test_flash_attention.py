@@ -194,9 +194,11 @@ def test_a_transformer_trains_the_same():
 
 
 def test_when_blocks_are_used(monkeypatch):
+    x = normal(0, 1, 16, 1, 2)
+
     def by_blocks(**call):
         run = lambda x: ops.dot_product_attention(x, x, x, **call)  # noqa: E731
-        closed = jax.make_jaxpr(run)(normal(0, 1, 16, 1, 2))
+        closed = jax.make_jaxpr(run)(x)
         return "carnyx.attention.v1" in str(closed)
 
     assert by_blocks(flash_attention=True) and not by_blocks(flash_attention=False)
@@ -208,6 +210,8 @@ def test_when_blocks_are_used(monkeypatch):
         assert not by_blocks() and by_blocks(flash_attention=True)
     finally:
         carnyx.config.enable_flash_attention()
+    none = normal(0, 1, 0, 1, 2)
+    assert ops.dot_product_attention(none, x, x, flash_attention=True).shape == (1, 0, 1, 2)
     x = normal(0, 1, 16, 4)
     layer = layers.MultiHeadAttention(1, 2, dropout=0.5)
     assert layer(x, x, return_attention_scores=True)[1].shape == (1, 1, 16, 16)

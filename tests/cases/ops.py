@@ -744,6 +744,7 @@ ROWS: list[Row] = [
         flash_attention=True,
         _oracle=lambda q, k, v, flash_attention: attention(q, k, v),
         _gradient=False,
+        _typed=False,  # Keras refuses it on CPUs
     ),
 ]
 

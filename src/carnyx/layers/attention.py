@@ -271,11 +271,12 @@ class PlainAttention(arguments.Declared, Layer):
     supports_masking = True
     use_scale: bool
     dropout: float
-    seed: Any = None
     scale: Any = None
 
-    def _set_up(self) -> None:
-        self.seed_generator = SeedGenerator(self.seed) if self.dropout > 0 else None
+    def __init__(self, use_scale: bool, dropout: Fraction, seed: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        arguments.keep_given(self, locals())
+        self.seed_generator = SeedGenerator(seed) if self.dropout > 0 else None
 
     def scores(self, query: Any, key: Any) -> Any:
         """How well each query and key go together, [B, T, S]."""
