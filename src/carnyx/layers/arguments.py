@@ -231,7 +231,7 @@ def keep_given(layer: Any, given: dict[str, Any], of: type | None = None) -> Non
     the rule of their type; functions and weight options, told by the last word of their name, as
     objects; others as they are. `of`: whose constructor, if not the caller's."""
     types = vars(of or given["__class__"])["__init__"].__annotations__
-    for name in [n for n in types if n in given and n not in NOT_KEPT]:
+    for name in [n for n in given if n in types and n not in NOT_KEPT]:
         value, rule = given[name], RULES.get(types[name].removesuffix(" | None"))
         kind = FUNCTIONS.get(name.rpartition("_")[2])
         if kind is not None:

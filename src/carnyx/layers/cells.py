@@ -116,8 +116,9 @@ class RecurrentCell(Declared, Layer):
         """Masks for one step's inputs and for the state, once a sequence; None: no drop."""
 
         def mask(like: Any, rate: float) -> Any:
-            ones = jnp.ones_like(like)
-            return dropout(ones, rate, seed=self.seed_generator) if training and rate else None
+            if not training or not rate:
+                return None
+            return dropout(jnp.ones_like(like), rate, seed=self.seed_generator)
 
         return mask(inputs, self.dropout), mask(state, self.recurrent_dropout)
 

@@ -54,9 +54,6 @@ class RNN(arguments.Declared, Layer):
     supports_masking = True
     rank = 0  # how many axes of space a step has
     states: list[Variable] | None = None  # those that a stateful layer keeps
-    return_sequences: bool
-    return_state: bool
-    stateful: bool
 
     def __init__(
         self,
@@ -70,7 +67,9 @@ class RNN(arguments.Declared, Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        arguments.keep_given(self, locals())
+        self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
+        self.go_backwards, self.stateful = bool(go_backwards), bool(stateful)
+        self.unroll, self.zero_output_for_mask = bool(unroll), bool(zero_output_for_mask)
         self._set_cell(StackedRNNCells(cell) if isinstance(cell, (list, tuple)) else cell)
 
     def _set_cell(self, cell: Any) -> None:
@@ -201,12 +200,14 @@ class CellLayer(RNN):
     ) -> None:
         options = {"activity_regularizer": activity_regularizer, **kwargs}
         super(RNN, self).__init__(**options)  # RNN's own asks for a cell, which comes of the fields
-        arguments.keep_given(self, locals())
+        self.unroll, self.zero_output_for_mask = bool(unroll), bool(zero_output_for_mask)
 
     def _keep_fields(self, owner: type, given: dict[str, Any]) -> None:
-        own = {*call_parameters(RNN.__init__), "use_cudnn"}
-        super()._keep_fields(owner, {name: given[name] for name in given.keys() & own})
-        of_cell = {name: value for name, value in given.items() if name not in own}
+        of_cell, of_run = {**given}, call_parameters(RNN.__init__)
+        for name in [n for n in given if n in of_run]:
+            setattr(self, name, bool(of_cell.pop(name)))
+        if "use_cudnn" in given:
+            self.use_cudnn = of_cell.pop("use_cudnn")
         name = snake_case(self.kind.__name__)
         self._set_cell(self.kind(name=name, dtype=self._dtype_policy, **of_cell))
         self._of_cell = tuple(of_cell)
