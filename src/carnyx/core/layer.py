@@ -169,8 +169,8 @@ class Layer(LayerOptions, symbol.Operation):
         for old in self.ignored:
             kwargs.pop(old, None)
         if kwargs:
-            known = [p for c in type(self).__mro__ for p in _init_names(c)]
-            bad = next(iter(kwargs))
+            bad = next(iter(kwargs))  # a base's constructor may have an argument of this name
+            known = [p for c in type(self).__mro__ for p in _init_names(c) if p != bad]
             raise ValueError(
                 f"{type(self).__name__} (layer '{self.name}') has no argument {bad!r}."
                 f"{errors.nearest(bad, known)}"

@@ -12,6 +12,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -226,19 +227,31 @@ RULES: dict[str, Callable[[Any, str, Any], Any]] = {
 NOT_KEPT = ("activity_regularizer", "name", "dtype", "weights", "kwargs", "return")
 
 
+@cache
+def _rules(owner: type) -> dict[str, Callable[[Any, str, Any], Any] | None]:
+    """How each argument of the owner's constructor is kept: by the rule of its type; functions and
+    weight options, told by the last word of their name, as objects; others (None) as they are."""
+    types = vars(owner)["__init__"].__annotations__
+    return {name: _rule(name, kind) for name, kind in types.items() if name not in NOT_KEPT}
+
+
+def _rule(name: str, kind: str) -> Callable[[Any, str, Any], Any] | None:
+    home, rule = FUNCTIONS.get(name.rpartition("_")[2]), RULES.get(kind.removesuffix(" | None"))
+    if home is not None:
+        return lambda layer, name, value: home.get(value)
+    if rule is None or not kind.endswith("| None"):
+        return rule
+    return lambda layer, name, value: None if value is None else rule(layer, name, value)
+
+
 def keep_given(layer: Any, given: dict[str, Any], of: type | None = None) -> None:
-    """Keeps a constructor's arguments, `given` as its `locals()`, under their names: checked by
-    the rule of their type; functions and weight options, told by the last word of their name, as
-    objects; others as they are. `of`: whose constructor, if not the caller's."""
-    types = vars(of or given["__class__"])["__init__"].__annotations__
-    for name in [n for n in given if n in types and n not in NOT_KEPT]:
-        value, rule = given[name], RULES.get(types[name].removesuffix(" | None"))
-        kind = FUNCTIONS.get(name.rpartition("_")[2])
-        if kind is not None:
-            value = kind.get(value)
-        elif rule is not None and not (value is None and types[name].endswith("| None")):
-            value = rule(layer, name, value)
-        setattr(layer, name, value)
+    """Keeps a constructor's arguments, `given` as its `locals()`, under their names. `of`: whose
+    constructor, if not the caller's."""
+    rules = _rules(of or given["__class__"])
+    for name, value in given.items():
+        if name in rules:
+            rule = rules[name]
+            setattr(layer, name, value if rule is None else rule(layer, name, value))
 
 
 def add_weight(layer: Any, name: str, shape: Any, prefix: str | None = None, **more: Any) -> Any:
