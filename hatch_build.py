@@ -54,7 +54,7 @@ def build(compiler: str, sources: Path, library: Path) -> None:
             target = [f"-march={X86[isa]}"] if x86 else []
             objects.append(f"{folder}/{isa}.o")
             options = [*FLAGS, *target, f"-DCARNYX_ISA={isa}", "-c", "-o", objects[-1]]
-            _run(compiler, *options, str(sources / "lstm.cpp"))
+            _run(compiler, *options, str(sources / "kernels.cpp"))
         options = [*FLAGS, "-shared", f"-I{xla_headers()}", "-o", str(library)]
         _run(compiler, *options, str(sources / "module.cpp"), *objects)
 
