@@ -1,8 +1,8 @@
 """Builds the XLA engine's C++ kernels with the package, where there is a C++ compiler.
 
 Each kernel is compiled once for each instruction set, and chosen when it is loaded: a wheel runs on
-every processor of its platform. Without a compiler the package is pure Python, and slower for small
-LSTMs; `carnyx doctor` says so.
+every processor of its platform. Without a compiler the package is pure Python, and slower for LSTMs
+and small products; `carnyx doctor` says so.
 """
 
 import importlib.util

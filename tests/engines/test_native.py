@@ -137,7 +137,8 @@ def test_products_equal_numpy(suffix: str, transposed: bool, sizes: tuple[int, .
         ("mk,nk->mn", (64, 200), (64, 200), "float32", False),  # no kernel
         ("mk,kn->mn", (64, 200), (200, 64), "bfloat16", False),
         ("mk,kn->mn", (64, 200), (200, 70), "float32", False),  # not whole registers
-        ("mk,kn->mn", (8, 20), (20, 64), "float32", False),  # too small
+        ("mk,kn->mn", (20, 20), (20, 64), "float32", False),  # too small
+        ("mk,kn->mn", (8, 784), (784, 256), "float32", False),  # too few rows
         ("bmk,bkn->bmn", (2, 64, 200), (2, 200, 64), "float32", False),
     ],
 )

@@ -23,7 +23,8 @@ from carnyx.program.canonical import over_bodies
 LIBRARY = Path(__file__).with_name("kernels.so")
 IN_CACHE = 256  # units of an LSTM whose recurrent weights stay in a core's second-level cache
 FEW = 4  # rows that one reading of the weights serves
-LEAST, MOST = 1_000_000, 30_000_000  # operations of a product
+LEAST, MOST = 1_000_000, 16_000_000  # operations of a product
+SIDE = 16  # its least number of rows, and of terms in a sum
 # The axes over which a product of matrices sums -> its kernel.
 PRODUCTS = {
     (((1,), (0,)), ((), ())): "carnyx_product",
@@ -102,7 +103,9 @@ def _product(equation: Any) -> Any:
     if name is None or any(aval.dtype != np.float32 for aval in (left, right, out)):
         return equation
     columns = right.shape[1]
-    if columns % library().carnyx_lanes() or not LEAST <= 2 * left.size * columns <= MOST:
+    if columns % library().carnyx_lanes() or min(left.shape) < SIDE:
+        return equation
+    if not LEAST <= 2 * left.size * columns <= MOST:
         return equation
     call = jax.jit(lambda *factors: _call(name, [out.shape], *factors)[0])
     (made,) = jax.make_jaxpr(call)(left, right).eqns

@@ -71,6 +71,17 @@ static int64_t parts_of(XLA_FFI_CallFrame* frame, int64_t work, int64_t least) {
 
 constexpr int64_t UNITS = 64, OPERATIONS = 500'000;  // the least of a part
 
+// A function of (part, stage) as the task of all stages.
+template <typename Task>
+static std::shared_ptr<Stages> stages_of(int64_t stages, int64_t parts, Task task) {
+  struct Work : Stages {
+    Work(int64_t stages, int64_t parts, Task task) : Stages(stages, parts), task_(task) {}
+    void task(int64_t part, int64_t stage) override { task_(part, stage); }
+    Task task_;
+  };
+  return std::make_shared<Work>(stages, parts, task);
+}
+
 // A part of some work on a thread of XLA's. When it comes to run, all may be done.
 struct Helper {
   std::shared_ptr<Stages> stages;
@@ -82,23 +93,15 @@ struct Helper {
   }
 };
 
-// A function of (part, stage) as the task of all stages, on this thread and on XLA's: threads of
-// our own would contend with those, which look out for work for a while before they sleep.
-template <typename Task>
-static void run_stages(XLA_FFI_CallFrame* frame, int64_t stages, int64_t parts, Task task) {
-  struct Work : Stages {
-    Work(int64_t stages, int64_t parts, Task task) : Stages(stages, parts), task_(task) {}
-    void task(int64_t part, int64_t stage) override { task_(part, stage); }
-    Task task_;
-  };
-  auto work = std::make_shared<Work>(stages, parts, task);
-  for (int64_t part = 1; part < parts; ++part) {
+// Runs the stages on this thread and on XLA's.
+static void run_with_xla(XLA_FFI_CallFrame* frame, std::shared_ptr<Stages> stages) {
+  for (int64_t part = 1; part < stages->parts(); ++part) {
     XLA_FFI_ThreadPool_Schedule_Args args = {};
     args.struct_size = XLA_FFI_ThreadPool_Schedule_Args_STRUCT_SIZE;
-    args.ctx = frame->ctx, args.task = Helper::start, args.data = new Helper{work, part};
+    args.ctx = frame->ctx, args.task = Helper::start, args.data = new Helper{stages, part};
     frame->api->XLA_FFI_ThreadPool_Schedule(&args);
   }
-  work->run(0);
+  stages->run(0);
 }
 
 // x, h, c, w, u, bias, and mask or not -> hidden, cell, sums, and squashed for a training run.
@@ -113,9 +116,10 @@ static XLA_FFI_Error* lstm(XLA_FFI_CallFrame* frame, const Kernels& kernels) {
   run.mask = mask(frame, 6);
   run.hidden = result(frame, 0), run.cell = result(frame, 1), run.sums = result(frame, 2);
   run.squashed = frame->rets.size > 3 ? result(frame, 3) : nullptr;
-  run_stages(frame, run.steps + 1, run.parts, [run, &kernels](int64_t part, int64_t stage) {
+  auto stages = stages_of(run.steps + 1, run.parts, [run, &kernels](int64_t part, int64_t stage) {
     stage ? kernels.lstm_step(run, part, stage - 1) : kernels.lstm_project(run, part);
   });
+  run.squashed ? run_with_xla(frame, stages) : Crew::run(stages);
   return nullptr;
 }
 
@@ -131,9 +135,9 @@ static XLA_FFI_Error* lstm_gradient(XLA_FFI_CallFrame* frame, const Kernels& ker
   run.mask = mask(frame, 7);
   run.sums = result(frame, 0), run.dh = result(frame, 1), run.dc = result(frame, 2);
   std::copy_n(floats(frame, 6), run.rows * run.units, run.dc);
-  run_stages(frame, run.steps + 1, run.parts, [run, &kernels](int64_t part, int64_t stage) {
-    kernels.lstm_gradient(run, part, run.steps - 1 - stage);
-  });
+  run_with_xla(frame, stages_of(run.steps + 1, run.parts, [run, &kernels](int64_t part, int64_t s) {
+    kernels.lstm_gradient(run, part, run.steps - 1 - s);
+  }));
   return nullptr;
 }
 
@@ -147,9 +151,9 @@ static XLA_FFI_Error* product(XLA_FFI_CallFrame* frame, const Kernels& kernels) 
   run.rows = left[transposed ? 1 : 0], run.inner = right[0], run.columns = right[1];
   run.parts = parts_of(frame, 2 * run.rows * run.inner * run.columns, OPERATIONS);
   run.left = floats(frame, 0), run.right = floats(frame, 1), run.out = result(frame, 0);
-  run_stages(frame, 1, run.parts, [run, &kernels](int64_t part, int64_t) {
+  run_with_xla(frame, stages_of(1, run.parts, [run, &kernels](int64_t part, int64_t) {
     kernels.product(run, part);
-  });
+  }));
   return nullptr;
 }
 

@@ -1,8 +1,12 @@
-// Work that goes by stages, and how threads share it.
+// Work that goes by stages, and the threads that share it.
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -62,6 +66,65 @@ class Stages {
 
   int64_t stages_;
   std::vector<Part> parts_;
+};
+
+// Threads of our own, which live as long as the process and are made when there is work for them.
+//
+// They look out for the next work for some time before they sleep: to wake a thread, as XLA's have
+// to be between two calls, takes 30 us, and all the steps of a small LSTM take 100. While XLA's are
+// awake they contend with those, so work amid XLA's other work is better given to XLA's.
+class Crew {
+ public:
+  // Runs the stages on this thread and on the crew, unless that is at work for another thread.
+  static void run(std::shared_ptr<Stages> stages) {
+    static Crew& crew = *new Crew;  // never destroyed: its threads outlive everything
+    std::unique_lock<std::mutex> turn(crew.turn_, std::try_to_lock);
+    if (turn.owns_lock() && stages->parts() > 1) crew.give(stages);
+    stages->run(0);
+  }
+
+ private:
+  void give(std::shared_ptr<Stages> stages) {
+    while (size_ < stages->parts()) std::thread([this, own = size_++] { work(own); }).detach();
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stages_ = stages;
+      given_.fetch_add(1);
+    }
+    if (asleep_.load()) wake_.notify_all();
+  }
+
+  void work(int64_t own) {
+    for (int64_t seen = 0;;) {
+      wait(seen);
+      std::shared_ptr<Stages> stages;
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+        stages = stages_;
+        seen = given_.load();
+      }
+      if (own < stages->parts()) stages->run(own);
+    }
+  }
+
+  void wait(int64_t seen) {
+    auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(200);
+    while (std::chrono::steady_clock::now() < until) {
+      for (int64_t looks = 0; looks < 50; ++looks, breathe())
+        if (given_.load() != seen) return;
+      std::this_thread::yield();
+    }
+    std::unique_lock<std::mutex> lock(mutex_);
+    asleep_.fetch_add(1);
+    wake_.wait(lock, [&] { return given_.load() != seen; });
+    asleep_.fetch_sub(1);
+  }
+
+  int64_t size_ = 1;
+  std::mutex turn_, mutex_;
+  std::condition_variable wake_;
+  std::atomic<int64_t> given_{0}, asleep_{0};
+  std::shared_ptr<Stages> stages_;
 };
 
 }  // namespace carnyx
