@@ -1,8 +1,8 @@
 """Builds the XLA engine's C++ kernels with the package, where there is a C++ compiler.
 
 Each kernel is compiled once for each instruction set, and chosen when it is loaded: a wheel runs on
-every processor of its platform. Without a compiler the package is pure Python, and slower for small
-LSTMs; `carnyx doctor` says so.
+every processor of its platform. Without a compiler the package is pure Python, and slower for LSTMs
+and small products; `carnyx doctor` says so.
 """
 
 import importlib.util
@@ -54,7 +54,7 @@ def build(compiler: str, sources: Path, library: Path) -> None:
             target = [f"-march={X86[isa]}"] if x86 else []
             objects.append(f"{folder}/{isa}.o")
             options = [*FLAGS, *target, f"-DCARNYX_ISA={isa}", "-c", "-o", objects[-1]]
-            _run(compiler, *options, str(sources / "lstm.cpp"))
+            _run(compiler, *options, str(sources / "kernels.cpp"))
         options = [*FLAGS, "-shared", f"-I{xla_headers()}", "-o", str(library)]
         _run(compiler, *options, str(sources / "module.cpp"), *objects)
 

@@ -70,7 +70,9 @@ def _kernels() -> str:
     from carnyx.engines import native
 
     if (library := native.library()) is None:
-        return "none: small LSTMs are slower (they are built at installation by a C++ compiler)"
+        return (
+            "none, so some models are slower: a C++ compiler builds them at installation"
+        )
     return f"native, {32 * library.carnyx_lanes()}-bit registers"
 
 

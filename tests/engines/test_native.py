@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxpr_as_fun
 from scipy.special import expit
 
 import carnyx
@@ -15,6 +17,7 @@ from carnyx import layers
 from carnyx.engines import native
 from carnyx.engines.base import Limitation
 from carnyx.ops import recurrent
+from carnyx.program.canonical import canonicalize
 
 NOT_BUILT = Limitation(
     "xla", "native kernels", "not built here", "There was no C++ compiler at the installation."
@@ -109,6 +112,51 @@ def test_training_kernels_equal_the_plain_forms(
     for got, right in zip(native._lstm_grad(*given, *mask), expected, strict=True):
         # gradients grow on their way back: to 1e-5 of the largest
         np.testing.assert_allclose(got, right, rtol=1e-5, atol=1e-5 * float(np.abs(right).max()))
+
+
+@pytest.mark.parametrize("suffix", ["", "_avx2", "_plain"])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    "sizes", [(1, 1, 16), (7, 30, 16), (33, 5, 144), (100, 200, 64), (9, 700, 80)], ids=str
+)
+def test_products_equal_numpy(suffix: str, transposed: bool, sizes: tuple[int, ...]) -> None:
+    rows, inner, columns = sizes
+    left, right = RNG.normal(size=(rows, inner)), RNG.normal(size=(inner, columns))
+    call = kernel("carnyx_product_transposed" if transposed else "carnyx_product", suffix)
+    given = left.T.copy() if transposed else left
+    (got,) = call([(rows, columns)], given.astype("float32"), right.astype("float32"))
+    # float32 sums of `inner` terms of size 1
+    np.testing.assert_allclose(got, left @ right, rtol=1e-5, atol=1e-6 * inner)
+
+
+@pytest.mark.parametrize(
+    ("equation", "left", "right", "dtype", "taken"),
+    [
+        ("mk,kn->mn", (64, 200), (200, 64), "float32", True),
+        ("km,kn->mn", (64, 200), (64, 96), "float32", True),
+        ("mk,nk->mn", (64, 200), (64, 200), "float32", False),  # no kernel
+        ("mk,kn->mn", (64, 200), (200, 64), "bfloat16", False),
+        ("mk,kn->mn", (64, 200), (200, 70), "float32", False),  # not whole registers
+        ("mk,kn->mn", (20, 20), (20, 64), "float32", False),  # too small
+        ("mk,kn->mn", (8, 784), (784, 256), "float32", False),  # too few rows
+        ("bmk,bkn->bmn", (2, 64, 200), (2, 200, 64), "float32", False),
+    ],
+)
+def test_products_get_the_kernel_where_it_is_faster(
+    equation: str, left: Any, right: Any, dtype: str, taken: bool
+) -> None:
+    factors = [RNG.normal(size=shape).astype(dtype) for shape in (left, right)]
+    closed = jax.make_jaxpr(lambda *pair: jnp.einsum(equation, *pair))(*factors)
+    closed = canonicalize(closed)
+    with_kernels = native.with_kernels(closed)
+    found = [equation.primitive.name for equation in with_kernels.eqns]
+    plain = [equation.primitive.name for equation in closed.eqns]
+    assert found == (["jit"] if taken else plain)
+    got = np.asarray(jax.jit(jaxpr_as_fun(with_kernels))(*factors)[0], "float64")
+    expected = np.einsum(equation, *(factor.astype("float64") for factor in factors))
+    tolerance = 1e-5 if dtype == "float32" else 2**-7  # the last place of bfloat16
+    scale = float(np.abs(expected).max())
+    np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * scale)
 
 
 def test_extreme_sums_saturate_and_nan_stays() -> None:

@@ -1,9 +1,9 @@
-"""Kernels in C++ that the XLA engine calls on a CPU, in place of composites that it runs slower.
+"""Kernels in C++ that the XLA engine calls on a CPU, in place of what XLA runs slower.
 
 The library is built when the package is (`hatch_build.py`), if there is a C++ compiler; without it
-every composite runs as its plain decomposition, which is also the kernels' oracle. What a kernel
-computes is in `lstm.h` and `lstm.cpp`, how its threads share the work in `stages.h`, and what XLA
-calls in `module.cpp`.
+every composite runs as its plain decomposition, which is also the kernels' oracle. `kernels.h` is
+their table, `lstm.h` and `product.h` compute, `stages.h` says how threads share the work, and
+`module.cpp` is what XLA calls.
 """
 
 from __future__ import annotations
@@ -23,6 +23,13 @@ from carnyx.program.canonical import over_bodies
 LIBRARY = Path(__file__).with_name("kernels.so")
 IN_CACHE = 256  # units of an LSTM whose recurrent weights stay in a core's second-level cache
 FEW = 4  # rows that one reading of the weights serves
+LEAST, MOST = 1_000_000, 16_000_000  # operations of a product
+SIDE = 16  # its least number of rows, and of terms in a sum
+# The axes over which a product of matrices sums -> its kernel.
+PRODUCTS = {
+    (((1,), (0,)), ((), ())): "carnyx_product",
+    (((0,), (0,)), ((), ())): "carnyx_product_transposed",
+}
 
 
 @cache
@@ -32,7 +39,7 @@ def library() -> Any:
         return None
     try:
         loaded = ctypes.CDLL(str(LIBRARY))
-        for name in ("carnyx_lstm", "carnyx_lstm_gradient"):
+        for name in ("carnyx_lstm", "carnyx_lstm_gradient", *PRODUCTS.values()):
             jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(loaded, name)))
     except (OSError, RuntimeError) as error:  # of another machine, or an older XLA
         warnings.warn(
@@ -89,8 +96,24 @@ def _takes(first: Any, state: Any, *rest: Any) -> bool:
     )
 
 
+def _product(equation: Any) -> Any:
+    """A product as a call of its kernel, where that takes it and is the faster way."""
+    name = PRODUCTS.get(equation.params["dimension_numbers"])
+    left, right, out = (v.aval for v in (*equation.invars, *equation.outvars))
+    if name is None or any(aval.dtype != np.float32 for aval in (left, right, out)):
+        return equation
+    columns = right.shape[1]
+    if columns % library().carnyx_lanes() or min(left.shape) < SIDE:
+        return equation
+    if not LEAST <= 2 * left.size * columns <= MOST:
+        return equation
+    call = jax.jit(lambda *factors: _call(name, [out.shape], *factors)[0])
+    (made,) = jax.make_jaxpr(call)(left, right).eqns
+    return equation.replace(primitive=made.primitive, params=made.params)
+
+
 def with_kernels(closed: ClosedJaxpr) -> ClosedJaxpr:
-    """The jaxpr with kernels for bodies of the composites that have one."""
+    """The jaxpr with kernels for products of matrices and for bodies of composites."""
     if library() is None:
         return closed
     equations = [_with_kernel(equation) for equation in closed.jaxpr.eqns]
@@ -98,6 +121,8 @@ def with_kernels(closed: ClosedJaxpr) -> ClosedJaxpr:
 
 
 def _with_kernel(equation: Any) -> Any:
+    if equation.primitive.name == "dot_general":
+        return _product(equation)
     kernel = KERNELS.get(str(equation.params.get("name")))
     operands = [variable.aval for variable in equation.invars]
     if kernel and _takes(*operands):

@@ -1,10 +1,10 @@
 // Work that goes by stages, and the threads that share it.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -68,18 +68,13 @@ class Stages {
   std::vector<Part> parts_;
 };
 
-// Threads that live as long as the process, made when there is work for them.
+// Threads of our own, which live as long as the process and are made when there is work for them.
 //
-// They look out for the next work for some time before they sleep: to wake one takes 30 us, and
-// all the steps of a small LSTM take 100.
+// They look out for the next work for some time before they sleep: to wake a thread, as XLA's have
+// to be between two calls, takes 30 us, and all the steps of a small LSTM take 100. While XLA's are
+// awake they contend with those, so work amid XLA's other work is better given to XLA's.
 class Crew {
  public:
-  // The threads there may be, with the caller's.
-  static int64_t most() {
-    static const int64_t count = std::clamp<int64_t>(std::thread::hardware_concurrency(), 1, 8);
-    return count;
-  }
-
   // Runs the stages on this thread and on the crew, unless that is at work for another thread.
   static void run(std::shared_ptr<Stages> stages) {
     static Crew& crew = *new Crew;  // never destroyed: its threads outlive everything
