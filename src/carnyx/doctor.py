@@ -70,9 +70,7 @@ def _kernels() -> str:
     from carnyx.engines import native
 
     if (library := native.library()) is None:
-        return (
-            "none, so some models are slower: a C++ compiler builds them at installation"
-        )
+        return "none, so some models are slower: a C++ compiler builds them at installation"
     return f"native, {32 * library.carnyx_lanes()}-bit registers"
 
 
