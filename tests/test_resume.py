@@ -40,6 +40,7 @@ class Training:
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder, self.backup = folder, folder / "backup"
+        self.over = False  # whether the last process had no step left: the kill before came last
         # 460 rows: a smaller last batch
         defaults = {"rows": 460, "epochs": 6, "pause": 0.003, "disk": 0, "double": True}
         self.options = {**defaults, **options}
@@ -56,7 +57,7 @@ class Training:
         command = [sys.executable, str(SCRIPT), str(self.folder), json.dumps(self.options)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, **cache})
         assert process.stdout is not None
-        process.stdout.readline()
+        self.over = process.stdout.readline() == b"trained\n"
         return process
 
     def run(self) -> float:
@@ -87,7 +88,7 @@ class Training:
             time.sleep(choices.uniform(0, 5 * self.options["disk"]))
         process.send_signal(how)
         rest, _ = process.communicate()
-        if b"trained" in rest:
+        if self.over or b"trained" in rest:
             shutil.rmtree(self.folder)
             shutil.copytree(before, self.folder)
             return None
@@ -96,7 +97,9 @@ class Training:
 
     def partial(self) -> bool:
         """Whether a file is not whole, or not yet renamed."""
-        return any(self.backup.glob("*.partial"))
+        with contextlib.suppress(FileNotFoundError):  # the training ends and deletes the folder
+            return any(self.backup.glob("*.partial"))
+        return False
 
     def end(self) -> dict[str, bytes]:
         """What came out: weights, optimizer, History."""
@@ -107,7 +110,8 @@ class Training:
 def kill_and_resume(folder: Path, kills: int, seed: int, **options: Any) -> list[str]:
     """A training that is killed so often ends with the bits of one that was not.
 
-    The instants are drawn from the time that the latter took. Returns what each kill hit.
+    The instants are drawn from the time that the latter took. Returns what each kill hit, "over"
+    for those behind a kill that came after the last step.
     """
     choices = random.Random(seed)
     whole, killed = Training(folder / "whole", **options), Training(folder / "killed", **options)
@@ -119,9 +123,9 @@ def kill_and_resume(folder: Path, kills: int, seed: int, **options: Any) -> list
     hits: list[str] = []
     for how, since, instant in zip(signals, [0.0, *instants], instants, strict=False):
         hit = killed.kill(how, instant - since, choices)
-        while hit is None:
+        while hit is None and not killed.over:
             hit = killed.kill(how, choices.uniform(0, instant - since), choices)
-        hits.append(hit)
+        hits.append(hit or "over")
     killed.run()
     assert killed.end() == whole.end()
     assert not killed.backup.exists(), "a finished training deletes its backups"
