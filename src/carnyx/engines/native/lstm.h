@@ -120,25 +120,6 @@ static void step_block(const Lstm& run, int64_t chunk, int64_t b, int64_t t) {
     for (int64_t c = 0; c < C; ++c) update(run, sums[r][c], row + r, b + r, unit + c * L);
 }
 
-// All rows, in blocks as large as the registers take, then in smaller ones.
-template <int64_t R, int64_t C>
-static int64_t step_rows(const Lstm& run, int64_t part, int64_t b, int64_t t) {
-  for (; b + R <= run.rows; b += R) {
-    int64_t chunk = first_chunk(run, part), end = first_chunk(run, part + 1);
-    for (; chunk + C <= end; chunk += C) step_block<R, C>(run, chunk, b, t);
-    for (; chunk < end; ++chunk) step_block<R, 1>(run, chunk, b, t);
-  }
-  return b;
-}
-
-static void lstm_step(const Lstm& run, int64_t part, int64_t t) {
-  // What other cores have written comes at once, not line by line as the sums get there.
-  for (int64_t i = 0; t && i < run.rows * run.units; i += 16)
-    __builtin_prefetch(run.hidden + (t - 1) * run.rows * run.units + i);
-  int64_t b = step_rows<CHUNKS, 1>(run, part, 0, t);
-  step_rows<1, CHUNKS>(run, part, b, t);
-}
-
 // The gradient of one chunk through step t, with that by h, which later steps and d_hidden have
 // given: by the sums of the step, and in `dc` by the c of the step before.
 static inline void chunk_gradient(const LstmGradient& run, Vector dh, int64_t row, int64_t b,
@@ -160,7 +141,7 @@ static inline void chunk_gradient(const LstmGradient& run, Vector dh, int64_t ro
 
 // Step t for R rows and C chunks: the gradient by h from the sums of step t + 1, and through t.
 template <int64_t R, int64_t C>
-static void gradient_block(const LstmGradient& run, int64_t chunk, int64_t b, int64_t t) {
+static void step_block(const LstmGradient& run, int64_t chunk, int64_t b, int64_t t) {
   const int64_t units = run.units, unit = chunk * L, row = t * run.rows + b, later = row + run.rows;
   Vector products[R][C][1] = {};
   if (t < run.steps - 1)
@@ -177,19 +158,28 @@ static void gradient_block(const LstmGradient& run, int64_t chunk, int64_t b, in
     }
 }
 
-template <int64_t R, int64_t C>
-static int64_t gradient_rows(const LstmGradient& run, int64_t part, int64_t b, int64_t t) {
+// Rows from `b`, R at a time, and the chunks of a part, C at a time; the first row that is left.
+template <int64_t R, int64_t C, typename Run>
+static int64_t step_rows(const Run& run, int64_t part, int64_t b, int64_t t) {
   for (; b + R <= run.rows; b += R) {
     int64_t chunk = first_chunk(run, part), end = first_chunk(run, part + 1);
-    for (; chunk + C <= end; chunk += C) gradient_block<R, C>(run, chunk, b, t);
-    for (; chunk < end; ++chunk) gradient_block<R, 1>(run, chunk, b, t);
+    for (; chunk + C <= end; chunk += C) step_block<R, C>(run, chunk, b, t);
+    for (; chunk < end; ++chunk) step_block<R, 1>(run, chunk, b, t);
   }
   return b;
 }
 
+static void lstm_step(const Lstm& run, int64_t part, int64_t t) {
+  // What other cores have written comes at once, not line by line as the sums get there.
+  for (int64_t i = 0; t && i < run.rows * run.units; i += 16)
+    __builtin_prefetch(run.hidden + (t - 1) * run.rows * run.units + i);
+  int64_t b = step_rows<CHUNKS, 1>(run, part, 0, t);
+  step_rows<1, CHUNKS>(run, part, b, t);
+}
+
 static void lstm_gradient(const LstmGradient& run, int64_t part, int64_t t) {
-  int64_t b = gradient_rows<CHUNKS, CHUNKS>(run, part, 0, t);
-  gradient_rows<1, CHUNKS>(run, part, b, t);
+  int64_t b = step_rows<CHUNKS, CHUNKS>(run, part, 0, t);
+  step_rows<1, CHUNKS>(run, part, b, t);
 }
 
 }  // namespace CARNYX_ISA
