@@ -195,7 +195,7 @@ def test_composites_get_the_kernel_where_it_takes_them(
     shape: tuple[int, ...], dtype: str, taken: bool
 ) -> None:
     given = [array.astype(dtype) for array in operands(*shape)]
-    closed = jax.make_jaxpr(recurrent._plain_call)(*given, None)
+    closed = jax.make_jaxpr(recurrent._lstm_plain)(*given, None)
     assert names(native.with_kernels(closed)) == (["ffi_call"] if taken else names(closed))
 
 

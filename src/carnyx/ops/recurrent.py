@@ -93,6 +93,7 @@ def _lstm_step(z: Any, h: Any, c: Any, scale: Any, m: Any) -> tuple[Any, ...]:
     return gates, squashed, _keep(m, new_h, h), _keep(m, new_c, c)
 
 
+@composite("lstm")
 def _lstm_plain(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, mask: Any) -> Any:
     """x [T, B, D] -> h of every step [T, B, U] and the last c [B, U]."""
     scale = _gate_scale(h.shape[-1], h.dtype)
@@ -107,6 +108,7 @@ def _lstm_plain(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, mask: Any) -> An
     return hidden, c
 
 
+@composite("lstm_train")
 def _lstm_forward(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, mask: Any) -> Any:
     """As `_lstm_plain`, with c and tanh(c) [T, B, U] and the gates [T, B, 4U] of every step.
 
@@ -140,6 +142,7 @@ def _products(x: Any, before: Any, dz: Any, w: Any) -> tuple[Any, Any, Any]:
     return dx, x.reshape(-1, x.shape[-1]).T @ flat, before.reshape(-1, before.shape[-1]).T @ flat
 
 
+@composite("lstm_grad", version=2)
 def _lstm_backward(
     u: Any, c0: Any, cell: Any, squashed: Any, gates: Any, d_hidden: Any, d_last: Any, mask: Any
 ) -> Any:
@@ -170,28 +173,19 @@ def _lstm_backward(
     return dz, dh0, dc0
 
 
-_plain_call = composite("lstm")(_lstm_plain)
-_forward_call = composite("lstm_train")(_lstm_forward)
-_backward_call = composite("lstm_grad", version=2)(_lstm_backward)
-
-
-@jax.custom_vjp
-def _lstm(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, mask: Any) -> Any:
-    return _plain_call(x, h, c, w, u, b, mask)
-
-
 def _lstm_fwd(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, mask: Any) -> Any:
-    hidden, cell, squashed, gates = _forward_call(x, h, c, w, u, b, mask)
+    hidden, cell, squashed, gates = _lstm_forward(x, h, c, w, u, b, mask)
     return (hidden, cell[-1]), (x, h, c, w, u, mask, hidden, cell, squashed, gates)
 
 
 def _lstm_bwd(saved: Any, gradients: Any) -> Any:
     x, h0, c0, w, u, mask, hidden, cell, squashed, gates = saved
-    dz, dh0, dc0 = _backward_call(u, c0, cell, squashed, gates, *gradients, mask)
+    dz, dh0, dc0 = _lstm_backward(u, c0, cell, squashed, gates, *gradients, mask)
     dx, dw, du = _products(x, _before(h0, hidden), dz, w)
     return dx, dh0, dc0, dw, du, jnp.sum(dz, axis=(0, 1)), None
 
 
+_lstm = jax.custom_vjp(_lstm_plain)
 _lstm.defvjp(_lstm_fwd, _lstm_bwd)
 
 
