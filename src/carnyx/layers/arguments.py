@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from carnyx.core.errors import nearest
 from carnyx.core.fields import tail
 from carnyx.core.layer import Layer
 
-Class = TypeVar("Class")
 KINDS: dict[str, Any] = {
     "initializer": initializers,
     "regularizer": regularizers,
@@ -31,7 +30,7 @@ KINDS: dict[str, Any] = {
 }
 FUNCTIONS: dict[str, Any] = {**KINDS, "activation": activations}
 
-# Arguments that several layers take, documented once: `documented` splices these in.
+# Arguments that several layers take, documented once: `Declared` splices these in.
 SHARED = {
     "units": "U, the size of the output, from 1.",
     "activation": "a name or function applied to the result; None for none.",
@@ -72,29 +71,6 @@ SHARED = {
     "epsilon": "added to the variance, so that its root is not 0.",
     "center, scale": "whether beta is added, and gamma multiplied.",
 }
-
-
-def documented(*names: str, about: str = "") -> Callable[[Class], Class]:
-    """Class decorator: writes `about`, what a family has in common, after the first line of a
-    docstring, and the lines of shared arguments at the mark `[shared]` there: by default those of
-    the constructor's arguments that the docstring does not have itself."""
-
-    def decorate(cls: Class) -> Class:
-        first, _, rest = (cls.__doc__ or "").partition("\n")
-        taken: Any = inspect.signature(cls).parameters  # type: ignore[arg-type]
-        told = {w for names in re.findall(r"(?m)^ +([\w, ]+):", rest) for w in names.split(", ")}
-        found = dict.fromkeys(_entry(name) for name in taken if name not in told)
-        texts = [(name, SHARED[name]) for name in names or found if name in SHARED]
-        lines = [text if text.startswith("<") else f"{name}: {text}" for name, text in texts]
-        text = f"{first}\n{about}{rest}"
-        if lines:
-            text = text.replace("[shared]", "\n        ".join(lines))
-        elif len(taken) > 1:  # else it is a base without a constructor: a pattern for others
-            text = text.replace("        [shared]\n", "")
-        cls.__doc__ = text
-        return cls
-
-    return decorate
 
 
 def _entry(argument: str) -> str:
@@ -299,10 +275,12 @@ class KernelOptions:
 
 
 class Declared:
-    """Mixin of layers with a declared constructor: arguments are kept by the rules of their types,
-    and `[shared]` in the docstring stands for the shared descriptions of all arguments that have
-    none there, see `documented`. Attributes say what configs hold."""
+    """Mixin of layers with a declared constructor: arguments are kept by the rules of their types.
+    In a docstring `[shared]` stands for the lines of SHARED on the constructor's arguments that
+    have none there; where it does, `about` follows the first line. Other attributes say what
+    configs hold."""
 
+    about = ""  # what a family has in common
     unsaved: tuple[str, ...] = ()  # arguments that Keras's configs do not have
     saved: tuple[str, ...] = ()  # and those of `Layer` that they have even if not given
     plain_dtype = False  # whether configs hold the dtype as a plain name
@@ -315,9 +293,21 @@ class Declared:
 
     @classmethod
     def _describe(cls) -> None:
-        cls.__doc__ = cls._pattern
-        if "[shared]" in (cls.__doc__ or ""):
-            documented()(cls)
+        pattern = cls.__doc__ = cls._pattern
+        if pattern is None or "[shared]" not in pattern:
+            return
+        first, _, rest = pattern.partition("\n")
+        taken = inspect.signature(cls).parameters
+        told = {w for names in re.findall(r"(?m)^ +([\w, ]+):", rest) for w in names.split(", ")}
+        found = dict.fromkeys(_entry(name) for name in taken if name not in told)
+        texts = [(name, SHARED[name]) for name in found if name in SHARED]
+        lines = [text if text.startswith("<") else f"{name}: {text}" for name, text in texts]
+        text = f"{first}\n{cls.about}{rest}"
+        if lines:
+            text = text.replace("[shared]", "\n        ".join(lines))
+        elif len(taken) > 1:  # else it is a base without a constructor: a pattern for others
+            text = text.replace("        [shared]\n", "")
+        cls.__doc__ = text
 
     def _keep_fields(self, owner: type, given: dict[str, Any]) -> None:
         keep_given(self, given, owner)

@@ -15,7 +15,7 @@ from carnyx import activations, random
 from carnyx.core.fields import declared, tail
 from carnyx.core.layer import Layer
 from carnyx.layers import arguments
-from carnyx.layers.arguments import Fraction, KernelOptions, Several, Whole, documented
+from carnyx.layers.arguments import Fraction, KernelOptions, Several, Whole
 from carnyx.layers.dense import EinsumDense
 from carnyx.layers.dropout import Dropout
 from carnyx.ops import attention
@@ -35,6 +35,16 @@ class HeadOptions:
 class ProjectedAttention(arguments.Declared, Layer):
     """What the multi-head layers share: projections, masks, dropout and the gate."""
 
+    about = """
+    head = softmax(q W_q (k W_k)' / sqrt(D)) v W_v; the result is a projection of all heads.
+    Weights: query [C, K, D], key [C, G, D], value [C, G, V], attention_output [K, V, C], each with
+    its bias, for K heads of queries of size D, and G of keys and of values of size V.
+
+    Call arguments: query [B, T, C], value and key [B, S, C] (key is value by default);
+    query_mask, value_mask, key_mask bool [B, length]; attention_mask bool [B, T, S] or
+    [B, K, T, S], True where attention may go; use_causal_mask: no source after its target;
+    return_attention_scores: also the weights [B, K, T, S].
+"""
     supports_masking = True
     unsaved = ("flash_attention",)
     dropout: float
@@ -170,21 +180,6 @@ class ProjectedAttention(arguments.Declared, Layer):
         return mask.reshape(math.prod(batch), heads, math.prod(targets), math.prod(sources))
 
 
-_told = documented(
-    about="""
-    head = softmax(q W_q (k W_k)' / sqrt(D)) v W_v; the result is a projection of all heads.
-    Weights: query [C, K, D], key [C, G, D], value [C, G, V], attention_output [K, V, C], each with
-    its bias, for K heads of queries of size D, and G of keys and of values of size V.
-
-    Call arguments: query [B, T, C], value and key [B, S, C] (key is value by default);
-    query_mask, value_mask, key_mask bool [B, length]; attention_mask bool [B, T, S] or
-    [B, K, T, S], True where attention may go; use_causal_mask: no source after its target;
-    return_attention_scores: also the weights [B, K, T, S].
-""",
-)
-
-
-@_told
 @declared
 class MultiHeadAttention(KernelOptions, HeadOptions, ProjectedAttention):
     """Attention with K heads, each on projections of its own: [B, T, C] -> [B, T, C].
@@ -225,7 +220,6 @@ class MultiHeadAttention(KernelOptions, HeadOptions, ProjectedAttention):
         self.sizes = self.key_dim, self.value_dim
 
 
-@_told
 @declared
 class GroupQueryAttention(KernelOptions, HeadOptions, ProjectedAttention):
     """Attention whose query heads share heads of keys and values: [B, T, C] -> [B, T, C].
