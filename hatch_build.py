@@ -22,7 +22,8 @@ NATIVE = Path("src/carnyx/engines/native")
 LIBRARY = NATIVE / "kernels.so"
 # The name that the code is given -> the compiler's name of the instruction set.
 X86 = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "plain": "x86-64"}
-FLAGS = ("-std=gnu++17", "-O3", "-fPIC", "-ffp-contract=fast", "-pthread")
+# Without errno square roots are those of the processor, many at a time.
+FLAGS = ("-std=gnu++17", "-O3", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-pthread")
 
 
 class KernelHook(BuildHookInterface[Any]):

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import carnyx
 from carnyx import layers
@@ -31,9 +31,19 @@ def estimator(cls, epochs=100):
     return cls(network, model_kwargs={"loss": loss}, fit_kwargs={"epochs": epochs})
 
 
+def name(check):
+    return getattr(check, "func", check).__name__
+
+
 @pytest.mark.slow
-@parametrize_with_checks(
-    [estimator(c) for c in (SKLearnClassifier, SKLearnRegressor, SKLearnTransformer)]
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    [
+        # names of their own: scikit-learn's hold an address, which no two workers share
+        pytest.param(made, check, id=f"{cls.__name__}-{name(check)}")
+        for cls in (SKLearnClassifier, SKLearnRegressor, SKLearnTransformer)
+        for made, check in estimator_checks_generator(estimator(cls))
+    ],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_check_estimator(estimator, check):

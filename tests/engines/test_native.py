@@ -117,7 +117,9 @@ def test_training_kernels_equal_the_plain_forms(
 @pytest.mark.parametrize("suffix", ["", "_avx2", "_plain"])
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize(
-    "sizes", [(1, 1, 16), (7, 30, 16), (33, 5, 144), (100, 200, 64), (9, 700, 80)], ids=str
+    "sizes",
+    [(1, 1, 16), (7, 30, 16), (33, 5, 144), (100, 200, 64), (9, 700, 80), (6, 40, 3), (21, 32, 70)],
+    ids=str,
 )
 def test_products_equal_numpy(suffix: str, transposed: bool, sizes: tuple[int, ...]) -> None:
     rows, inner, columns = sizes
@@ -134,6 +136,9 @@ def test_products_equal_numpy(suffix: str, transposed: bool, sizes: tuple[int, .
     [
         ("mk,kn->mn", (64, 200), (200, 64), "float32", True),
         ("km,kn->mn", (64, 200), (64, 96), "float32", True),
+        ("km,kn->mn", (32, 64), (32, 10), "float32", True),  # XLA has no fast way
+        ("km,kn->mn", (32, 64), (32, 3), "float32", False),  # a register would be almost empty
+        ("km,kn->mn", (64, 200), (64, 70), "float32", False),  # not whole registers
         ("mk,nk->mn", (64, 200), (64, 200), "float32", False),  # no kernel
         ("mk,kn->mn", (64, 200), (200, 64), "bfloat16", False),
         ("mk,kn->mn", (64, 200), (200, 70), "float32", False),  # not whole registers
@@ -157,6 +162,76 @@ def test_products_get_the_kernel_where_it_is_faster(
     tolerance = 1e-5 if dtype == "float32" else 2**-7  # the last place of bfloat16
     scale = float(np.abs(expected).max())
     np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("suffix", ["", "_avx2", "_plain"])
+@pytest.mark.parametrize("size", [1, 15, 1000, 100_001])
+def test_adam_equals_the_plain_form(suffix: str, size: int) -> None:
+    w, g, m = (RNG.normal(size=size) for _ in range(3))
+    v = RNG.random(size)
+    a, share_m, share_v, epsilon = 0.01, 0.1, 0.001, 1e-7
+    given = [np.float32(x) for x in (g, w, a, share_m, share_v, epsilon, m, v)]
+    got = kernel("carnyx_adam", suffix)([(size,)] * 3, *given)
+    m, v = m + share_m * (g - m), v + share_v * (g**2 - v)
+    for array, expected in zip(got, (w - a * m / (v**0.5 + epsilon), m, v), strict=True):
+        # numbers of size 1 after some roundings to float32
+        np.testing.assert_allclose(array, expected, rtol=1e-5, atol=5e-7)
+
+
+@pytest.mark.parametrize(("amsgrad", "dtype"), [(False, "float32"), (True, "float32"), (False, "")])
+def test_training_with_adam_is_the_same_on_the_reference_engine(amsgrad: bool, dtype: str) -> None:
+    x, y = (RNG.normal(size=(24, n)).astype("float32") for n in (5, 3))
+    weights = []
+    for engine in ("xla", "numpy"):
+        carnyx.utils.set_random_seed(1)
+        model = carnyx.Sequential([layers.Dense(3, dtype=dtype or "bfloat16")])
+        optimizer = carnyx.optimizers.Adam(0.01, amsgrad=amsgrad)
+        model.compile(optimizer, "mse", engine=engine)
+        model.fit(x, y, batch_size=8, epochs=3, verbose=0)
+        weights.append([np.asarray(w, "float32") for w in model.get_weights()])
+    for got, expected in zip(*weights, strict=True):
+        # the last places of float32, and of bfloat16, after nine steps of 0.01
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 if dtype else 0.02)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "bool", "bfloat16", "complex64", "int32"])
+@pytest.mark.parametrize("shape", [(9,), (9, 3), (9, 4, 5)], ids=str)
+def test_rows_are_taken_as_numpy_takes_them(dtype: str, shape: tuple[int, ...]) -> None:
+    array = jnp.asarray(RNG.normal(size=shape) * 10).astype(dtype)
+    places = np.array([3, 8, 0, 3, -5, 99], "int32")  # brought into 0 to 8
+
+    def take(array: Any, places: Any) -> Any:
+        return array.at[places].get(mode="clip", wrap_negative_indices=False)
+
+    closed = canonicalize(jax.make_jaxpr(take)(array, places))
+    made = native.with_kernels(closed)
+    assert "ffi_call" in str(made)
+    (got,) = jax.jit(jaxpr_as_fun(made))(array, places)
+    np.testing.assert_array_equal(got, np.asarray(array)[places.clip(0, 8)])
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda a, i: a.at[i].get(mode="fill"),
+        lambda a, i: a.at[:, i].get(mode="clip"),
+        lambda a, i: jax.lax.dynamic_slice_in_dim(a, i[0], 4),
+        lambda a, i: a.at[jnp.tile(i, 60)].get(mode="clip"),  # XLA takes so many better
+    ],
+)
+def test_other_gatherings_are_left_to_xla(take: Any) -> None:
+    given = np.zeros((9, 9), "float32"), np.arange(5, dtype="int32")
+    closed = canonicalize(jax.make_jaxpr(take)(*given))
+    assert "ffi_call" not in str(native.with_kernels(closed))
+
+
+def test_how_many_threads_share_the_work_does_not_change_a_bit() -> None:
+    left, right = RNG.normal(size=(37, 50)), RNG.normal(size=(50, 70))
+    call = jax.ffi.ffi_call("carnyx_product", jax.ShapeDtypeStruct((37, 70), np.float32))
+    factors = left.astype("float32"), right.astype("float32")
+    alone, *shared = (call(*factors, parts=np.int64(parts)) for parts in (1, 2, 5, 8))
+    for got in shared:
+        np.testing.assert_array_equal(got, alone)
 
 
 def test_extreme_sums_saturate_and_nan_stays() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from carnyx.core.composite import composite
 from carnyx.core.fields import declared
 from carnyx.optimizers.base import COMMON_DOC, Fraction, FromZero, Optimizer, Rule, Steps, in_range
 
@@ -79,6 +80,10 @@ class RMSprop(Rule):
         return param - step, new
 
 
+def _towards(mean: Any, value: Any, share: Any) -> Any:
+    return mean + (value - mean) * share
+
+
 @declared
 class _Moments(Rule):
     """What the Adam family shares: running means of g and of a power of g."""
@@ -91,12 +96,25 @@ class _Moments(Rule):
     epsilon: float = 1e-7
 
     def _means(self, gradient: Any, slots: Slots) -> tuple[Any, Any]:
-        m, v = slots["momentum"], slots["velocity"]
-        m = m + (gradient - m) * self._complement(self.beta_1, gradient.dtype)
-        return m, v + (jnp.square(gradient) - v) * self._complement(self.beta_2, gradient.dtype)
+        of_m, of_v = self._shares(gradient.dtype)
+        m = _towards(slots["momentum"], gradient, of_m)
+        return m, _towards(slots["velocity"], jnp.square(gradient), of_v)
+
+    def _shares(self, dtype: Any) -> tuple[Any, Any]:
+        return self._complement(self.beta_1, dtype), self._complement(self.beta_2, dtype)
 
     def _complement(self, beta: float, dtype: Any) -> Any:
         return 1 - beta
+
+
+@composite("adam")
+def _adam(
+    g: Any, w: Any, a: Any, of_m: Any, of_v: Any, epsilon: Any, m: Any, v: Any, *top: Any
+) -> tuple[Any, ...]:
+    """The step of `Adam`: w and the slots, of which `top` is that of `amsgrad`."""
+    m, v = _towards(m, g, of_m), _towards(v, jnp.square(g), of_v)
+    top = tuple(jnp.maximum(t, v) for t in top)
+    return w - m * a / (jnp.sqrt(top[0] if top else v) + epsilon), m, v, *top
 
 
 @declared
@@ -125,11 +143,10 @@ class Adam(_Moments):
         return rate * jnp.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
 
     def update(self, gradient: Any, param: Any, slots: Slots, now: Any) -> Updated:
-        m, v = self._means(gradient, slots)
-        new = {"momentum": m, "velocity": v}
-        if self.amsgrad:
-            v = new["velocity_hat"] = jnp.maximum(slots["velocity_hat"], v)
-        return param - m * now / (jnp.sqrt(v) + self.epsilon), new
+        names = [name for group in self.groups for name in group]
+        numbers = now, *self._shares(gradient.dtype), self.epsilon
+        param, *held = _adam(gradient, param, *numbers, *(slots[name] for name in names))
+        return param, dict(zip(names, held, strict=True))
 
 
 @declared

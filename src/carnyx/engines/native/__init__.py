@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import warnings
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,15 @@ IN_CACHE = 256  # units of an LSTM whose recurrent weights stay in a core's seco
 FEW = 4  # rows that one reading of the weights serves
 LEAST, MOST = 1_000_000, 16_000_000  # operations of a product
 SIDE = 16  # its least number of rows, and of terms in a sum
-# The axes over which a product of matrices sums -> its kernel.
+# The axes over which a product of matrices sums -> its kernel, and the least operations for it: for
+# small ones XLA has a fast way if the left one need not be transposed.
 PRODUCTS = {
-    (((1,), (0,)), ((), ())): "carnyx_product",
-    (((0,), (0,)), ((), ())): "carnyx_product_transposed",
+    (((1,), (0,)), ((), ())): ("carnyx_product", LEAST),
+    (((0,), (0,)), ((), ())): ("carnyx_product_transposed", 4_000),
 }
+CLIPPED = jax.lax.GatherScatterMode.CLIP, jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS
+MOST_ROWS, MOST_BYTES = 256, 1 << 22  # of rows taken out of an array
+NAMES = ("carnyx_lstm", "carnyx_lstm_gradient", "carnyx_adam", "carnyx_rows")
 
 
 @cache
@@ -39,9 +44,9 @@ def library() -> Any:
         return None
     try:
         loaded = ctypes.CDLL(str(LIBRARY))
-        for name in ("carnyx_lstm", "carnyx_lstm_gradient", *PRODUCTS.values()):
+        for name in (*NAMES, *(name for name, _ in PRODUCTS.values())):
             jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(loaded, name)))
-    except (OSError, RuntimeError) as error:  # of another machine, or an older XLA
+    except (OSError, AttributeError, RuntimeError) as error:  # of another machine or version
         warnings.warn(
             f"The native kernels of Carnyx cannot be loaded: {error}. Models run without them, and "
             "some are slower. Install Carnyx anew here to build them again.",
@@ -71,49 +76,80 @@ def _lstm_grad(u: Any, c: Any, cell: Any, squashed: Any, gates: Any, *more: Any)
     return _call("carnyx_lstm_gradient", shapes, u.T, c, cell, squashed, gates, *more)
 
 
-def _call(name: str, shapes: list[Any], *operands: Any) -> Any:
+def _adam(g: Any, w: Any, *more: Any) -> Any:
+    """The composite `adam`: the weights and both means after a step, in the places of the old."""
+    places = {1: 0, 6: 1, 7: 2}
+    return _call("carnyx_adam", [w.shape] * 3, g, w, *more, input_output_aliases=places)
+
+
+def _call(name: str, shapes: list[Any], *operands: Any, **options: Any) -> Any:
     results = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
-    return jax.ffi.ffi_call(name, results)(*operands)
+    return jax.ffi.ffi_call(name, results, **options)(*operands)
 
 
-# Composite -> its kernel, for operands that `_takes`: the second is always [rows, units].
-KERNELS = {
-    "carnyx.lstm.v1": _lstm,
-    "carnyx.lstm_train.v1": _lstm_train,
-    "carnyx.lstm_grad.v2": _lstm_grad,
-}
-
-
-def _takes(first: Any, state: Any, *rest: Any) -> bool:
-    """Whether a kernel takes operands of these shapes and types, and is the faster way."""
+def _lstm_takes(first: Any, state: Any, *rest: Any) -> bool:
+    """Whether it is the faster way; `state` is [rows, units]."""
     rows, units = state.shape
-    is_float32 = all(aval.dtype in (np.float32, np.bool_) for aval in (first, state, *rest))
     return (
-        is_float32
+        all(aval.dtype in (np.float32, np.bool_) for aval in (first, state, *rest))
         and units % library().carnyx_lanes() == 0
         and (units <= IN_CACHE or rows <= FEW)
         and min(first.size, rows) > 0
     )
 
 
-def _product(equation: Any) -> Any:
-    """A product as a call of its kernel, where that takes it and is the faster way."""
-    name = PRODUCTS.get(equation.params["dimension_numbers"])
+def _adam_takes(*operands: Any) -> bool:
+    return len(operands) == 8 and all(aval.dtype == np.float32 for aval in operands)
+
+
+# Composite -> what operands its kernel takes, and the kernel.
+KERNELS: dict[str, tuple[Callable[..., bool], Callable[..., Any]]] = {
+    "carnyx.adam.v1": (_adam_takes, _adam),
+    "carnyx.lstm.v1": (_lstm_takes, _lstm),
+    "carnyx.lstm_train.v1": (_lstm_takes, _lstm_train),
+    "carnyx.lstm_grad.v2": (_lstm_takes, _lstm_grad),
+}
+
+
+def _product(equation: Any) -> Callable[..., Any] | None:
+    """The kernel of a product, where that takes it and is the faster way."""
+    name, least = PRODUCTS.get(equation.params["dimension_numbers"], ("", 0))
     left, right, out = (v.aval for v in (*equation.invars, *equation.outvars))
-    if name is None or any(aval.dtype != np.float32 for aval in (left, right, out)):
-        return equation
+    if not name or any(aval.dtype != np.float32 for aval in (left, right, out)):
+        return None
     columns = right.shape[1]
-    if columns % library().carnyx_lanes() or min(left.shape) < SIDE:
-        return equation
-    if not LEAST <= 2 * left.size * columns <= MOST:
-        return equation
-    call = jax.jit(lambda *factors: _call(name, [out.shape], *factors)[0])
-    (made,) = jax.make_jaxpr(call)(left, right).eqns
-    return equation.replace(primitive=made.primitive, params=made.params)
+    operations = 2 * left.size * columns
+    if min(left.shape) < SIDE or not least <= operations <= MOST:
+        return None
+    if columns % library().carnyx_lanes() and (operations > LEAST or columns < FEW):
+        return None  # too many computed in vain
+    return lambda *factors: _call(name, [out.shape], *factors)[0]
+
+
+def _rows(equation: Any) -> Callable[..., Any] | None:
+    """The kernel that takes whole rows of an array by their numbers, if `gather` does just that."""
+    array, indices, out = (v.aval for v in (*equation.invars, *equation.outvars))
+    whole = jax.lax.GatherDimensionNumbers(tuple(range(1, array.ndim)), (0,), (0,))
+    if (
+        equation.params["dimension_numbers"] != whole
+        or equation.params["slice_sizes"] != (1, *array.shape[1:])
+        or equation.params["mode"] not in CLIPPED
+        or (indices.ndim, indices.dtype) != (2, np.int32)
+        or jax.dtypes.itemsize_bits(array.dtype) % 8
+    ):
+        return None
+    size = np.int64(array.size // array.shape[0] * array.dtype.itemsize)
+    if out.shape[0] > MOST_ROWS or size * out.shape[0] > MOST_BYTES:
+        return None
+    result = jax.ShapeDtypeStruct(out.shape, out.dtype)
+    return lambda *operands: jax.ffi.ffi_call("carnyx_rows", result)(*operands, bytes=size)
+
+
+PRIMITIVES = {"dot_general": _product, "gather": _rows}
 
 
 def with_kernels(closed: ClosedJaxpr) -> ClosedJaxpr:
-    """The jaxpr with kernels for products of matrices and for bodies of composites."""
+    """The jaxpr with kernels for primitives and for bodies of composites."""
     if library() is None:
         return closed
     equations = [_with_kernel(equation) for equation in closed.jaxpr.eqns]
@@ -121,11 +157,15 @@ def with_kernels(closed: ClosedJaxpr) -> ClosedJaxpr:
 
 
 def _with_kernel(equation: Any) -> Any:
-    if equation.primitive.name == "dot_general":
-        return _product(equation)
-    kernel = KERNELS.get(str(equation.params.get("name")))
     operands = [variable.aval for variable in equation.invars]
-    if kernel and _takes(*operands):
-        body = jax.make_jaxpr(kernel)(*operands)
-        return equation.replace(params={**equation.params, "jaxpr": body})
+    if choose := PRIMITIVES.get(equation.primitive.name):
+        if (kernel := choose(equation)) is None:
+            return equation
+        (made,) = jax.make_jaxpr(jax.jit(kernel))(*operands).eqns
+        return equation.replace(primitive=made.primitive, params=made.params)
+    if known := KERNELS.get(str(equation.params.get("name"))):
+        takes, kernel = known
+        if takes(*operands):
+            body = jax.make_jaxpr(kernel)(*operands)
+            return equation.replace(params={**equation.params, "jaxpr": body})
     return equation.replace(params=over_bodies(equation.params, with_kernels))

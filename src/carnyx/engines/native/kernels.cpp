@@ -2,6 +2,7 @@
 
 #include "kernels.h"
 
+#include "adam.h"
 #include "lstm.h"
 #include "product.h"
 #include "vector.h"
@@ -9,7 +10,7 @@
 namespace carnyx {
 namespace CARNYX_ISA {
 
-extern const Kernels kernels = {L, lstm_project, lstm_step, lstm_gradient, product};
+extern const Kernels kernels = {L, lstm_project, lstm_step, lstm_gradient, product, adam};
 
 }  // namespace CARNYX_ISA
 }  // namespace carnyx

@@ -31,20 +31,30 @@ struct LstmGradient {
 
 // A product of matrices, [M, K], or [K, M] if `transposed`, times [K, N]. A part is some rows.
 struct Product {
-  int64_t rows, inner, columns, parts;
+  int64_t rows, inner, columns;
   bool transposed;
   const float *left, *right;
   float* out;
 };
 
+// Adam's step on `size` numbers: m += (g - m) c1, v += (g^2 - v) c2, w -= a m / (sqrt(v) + epsilon),
+// where each of w, m and v may be written where it is read. A part is some of the numbers.
+struct Adam {
+  int64_t size;
+  const float *g, *w, *m, *v;
+  float a, c1, c2, epsilon;
+  float *new_w, *new_m, *new_v;
+};
+
 struct Kernels {
-  int64_t lanes;  // the units of an LSTM and the columns of a product are multiples of this
+  int64_t lanes;  // the units of an LSTM are a multiple of this
   // `lstm_project` comes first for a part, then its steps in their order; `lstm_gradient` goes from
   // the last step to step -1, which is the way to h0.
   void (*lstm_project)(const Lstm&, int64_t part);
   void (*lstm_step)(const Lstm&, int64_t part, int64_t t);
   void (*lstm_gradient)(const LstmGradient&, int64_t part, int64_t t);
-  void (*product)(const Product&, int64_t part);
+  void (*product)(const Product&, int64_t part, int64_t parts);
+  void (*adam)(const Adam&, int64_t part, int64_t parts);
 };
 
 }  // namespace carnyx
