@@ -138,8 +138,8 @@ class XLAEngine(Engine):
 class _Memory:
     """Blocks that arrays of the host are copied to, some of them kept for the next time.
 
-    A new block is given page by page when it is first written to: 11 to 50 ms for 100 MB, and 220 ms
-    on virtual machines that take back what is free.
+    A new block is given page by page when it is first written to: 11 to 50 ms for 100 MB, and 220
+    ms on virtual machines that take back what is free.
     """
 
     def __init__(self) -> None:
