@@ -28,6 +28,12 @@ RNG = np.random.default_rng(2)
 CALL = native._call
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order() -> None:
+    global RNG
+    RNG = np.random.default_rng(2)
+
+
 def operands(steps: int, rows: int, inputs: int, units: int, masked: bool = False) -> list[Any]:
     """x, h, c, W, U, b, and perhaps a mask; weights of about the size that initializers give."""
     shapes = (steps, rows, inputs), (rows, units), (rows, units)
