@@ -17,6 +17,7 @@ from carnyx import layers
 from carnyx.engines import native
 from carnyx.engines.base import Limitation
 from carnyx.ops import recurrent
+from carnyx.optimizers.rules import _adam
 from carnyx.program.canonical import canonicalize
 
 NOT_BUILT = Limitation(
@@ -182,6 +183,19 @@ def test_adam_equals_the_plain_form(suffix: str, size: int) -> None:
     for array, expected in zip(got, (w - a * m / (v**0.5 + epsilon), m, v), strict=True):
         # numbers of size 1 after some roundings to float32
         np.testing.assert_allclose(array, expected, rtol=1e-5, atol=5e-7)
+
+
+def test_adam_gets_the_kernel_where_its_numbers_are_numbers() -> None:
+    array, number, one = np.ones((3, 4), "float32"), np.float32(1), np.ones(1, "float32")
+    given = [array, array, number, number, number, number, array, array]
+    for operands, taken in (
+        (given, True),
+        ([*given, array], False),  # amsgrad
+        ([*given[:2], one, *given[3:]], False),
+        ([array.astype("float16") if a is array else a for a in given], False),
+    ):
+        closed = jax.make_jaxpr(_adam)(*operands)
+        assert ("ffi_call" in str(native.with_kernels(closed))) is taken
 
 
 @pytest.mark.parametrize(("amsgrad", "dtype"), [(False, "float32"), (True, "float32"), (False, "")])

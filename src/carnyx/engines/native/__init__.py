@@ -99,7 +99,11 @@ def _lstm_takes(first: Any, state: Any, *rest: Any) -> bool:
 
 
 def _adam_takes(*operands: Any) -> bool:
-    return len(operands) == 8 and all(aval.dtype == np.float32 for aval in operands)
+    """Whether these are g, w, four numbers, m and v; `amsgrad` has a ninth operand."""
+    g, w, *more = operands
+    shapes = [aval.shape for aval in (g, *more)]
+    is_float32 = all(aval.dtype == np.float32 for aval in operands)
+    return is_float32 and shapes == [w.shape, *[()] * 4, w.shape, w.shape]
 
 
 # Composite -> what operands its kernel takes, and the kernel.
