@@ -80,8 +80,9 @@ class RMSprop(Rule):
         return param - step, new
 
 
-def _towards(mean: Any, value: Any, share: Any) -> Any:
-    return mean + (value - mean) * share
+def _moments(g: Any, m: Any, v: Any, of_m: Any, of_v: Any) -> tuple[Any, Any]:
+    """The running means of g and of g^2, which go to it by these shares of the way."""
+    return m + (g - m) * of_m, v + (jnp.square(g) - v) * of_v
 
 
 @declared
@@ -96,9 +97,8 @@ class _Moments(Rule):
     epsilon: float = 1e-7
 
     def _means(self, gradient: Any, slots: Slots) -> tuple[Any, Any]:
-        of_m, of_v = self._shares(gradient.dtype)
-        m = _towards(slots["momentum"], gradient, of_m)
-        return m, _towards(slots["velocity"], jnp.square(gradient), of_v)
+        m, v = slots["momentum"], slots["velocity"]
+        return _moments(gradient, m, v, *self._shares(gradient.dtype))
 
     def _shares(self, dtype: Any) -> tuple[Any, Any]:
         return self._complement(self.beta_1, dtype), self._complement(self.beta_2, dtype)
@@ -112,7 +112,7 @@ def _adam(
     g: Any, w: Any, a: Any, of_m: Any, of_v: Any, epsilon: Any, m: Any, v: Any, *top: Any
 ) -> tuple[Any, ...]:
     """The step of `Adam`: w and the slots, of which `top` is that of `amsgrad`."""
-    m, v = _towards(m, g, of_m), _towards(v, jnp.square(g), of_v)
+    m, v = _moments(g, m, v, of_m, of_v)
     top = tuple(jnp.maximum(t, v) for t in top)
     return w - m * a / (jnp.sqrt(top[0] if top else v) + epsilon), m, v, *top
 
